@@ -1,0 +1,72 @@
+# Two commands are all that a reader needs: `make lab` to read and run the course, `make test` to check all of it.
+# On a system without make, README.md gives the plain commands.
+
+PYTHON ?= python3
+VENV ?= .venv
+LAB ?=
+NOTEBOOKS = $(wildcard notebooks/*.ipynb)
+
+ifeq ($(OS),Windows_NT)
+BIN = $(VENV)/Scripts
+else
+BIN = $(VENV)/bin
+endif
+# PyTorch's own index has builds without CUDA; PyPI's build for Linux brings some 3 GB of it along.
+TORCH_CPU = https://download.pytorch.org/whl/cpu
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# the numbers in the notebooks are those of the bundled pictures, whatever folder notebook 00 was pointed at
+COURSE = COURSE_PICTURES=bundled CLIP_MODEL=bundled
+
+.PHONY: help lab run test notebooks lint data clean
+
+help:
+	@echo "make lab        install what is missing and open the course in JupyterLab"
+	@echo "make run        execute every notebook into build/, without a browser"
+	@echo "make test       run the unit tests and re-execute every notebook, comparing the numbers"
+	@echo "make notebooks  (authors) execute every notebook and store its outputs in place"
+	@echo "make lint       (authors) format and check the code, also that in the notebooks"
+	@echo "make data       (authors) rebuild data/ from the Debian packages"
+
+lab: $(VENV)/course
+	$(BIN)/jupyter lab $(LAB) notebooks/00_start_here.ipynb
+
+run: $(VENV)/course
+	$(COURSE) $(BIN)/python tools/run_notebooks.py --to build $(NOTEBOOKS)
+
+notebooks: $(VENV)/test
+	$(COURSE) $(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)
+
+test: $(VENV)/test
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(COURSE) $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
+		--nbval-sanitize-with=tests/nbval_sanitize.cfg $(PYTEST)
+
+lint: $(VENV)/test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+data: $(VENV)/course
+	$(BIN)/python tools/build_data.py
+
+clean:
+	rm -rf build $(VENV)
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ $(PYTHON) --version; echo "The course needs Python 3.11 or newer: make lab PYTHON=python3.12, say."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/course: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing the course into $(VENV): this downloads some 500 MB the first time."
+	@if [ "$$(uname -s)" = Linux ] && ! $(BIN)/python -c 'import torch' 2> /dev/null; then \
+		$(BIN)/pip install --quiet --no-deps --retries 0 --timeout 5 --index-url $(TORCH_CPU) \
+			$$(sed -n 's/^\(torch\|torchvision\)==\(.*\)$$/\1==\2+cpu/p' constraints.txt) 2> /dev/null || \
+		echo "PyTorch's index of builds without CUDA does not answer: taking the default build, some 3 GB more."; \
+	fi
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/test: $(VENV)/course
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@

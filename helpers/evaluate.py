@@ -1,0 +1,209 @@
+"""Measure a ranking against the labels: precision, hits, average precision, and the scoreboard.
+
+A gallery picture is relevant when it has the query's class. The query itself must not be in the ranking.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+_RESAMPLES = 2000
+
+
+def _relevant(ranked_labels: ArrayLike, query_labels: ArrayLike) -> np.ndarray:
+    """Tell which ranked pictures have their query's label: bool, shape (M, N)."""
+    ranked, queries = np.asarray(ranked_labels), np.asarray(query_labels)
+    if ranked.ndim != 2 or queries.ndim != 1 or len(ranked) != len(queries):
+        raise ValueError(
+            f"ranked labels have shape {ranked.shape} and query labels {queries.shape}: expected (M, N) and (M,)"
+        )
+    return ranked == queries[:, None]
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"k is how many of the first pictures count, at least 1, not {k}")
+
+
+def precision_at_k(ranked_labels: ArrayLike, query_labels: ArrayLike, k: int) -> np.ndarray:
+    """Share of the first `k` pictures that are relevant.
+
+    Parameters
+    ----------
+    ranked_labels : array of shape (M, N)
+        Labels of the gallery in ranked order, a row a query.
+    query_labels : array of shape (M,)
+    k : int
+        At least 1. Where fewer than `k` pictures are ranked, the missing ones count as not relevant.
+
+    Returns
+    -------
+    ndarray of float64, shape (M,)
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        k is below 1, or the shapes do not fit.
+    """
+    _check_k(k)
+    return _relevant(ranked_labels, query_labels)[:, :k].sum(axis=1) / k
+
+
+def hit_at_k(ranked_labels: ArrayLike, query_labels: ArrayLike, k: int) -> np.ndarray:
+    """Tell whether any of the first `k` pictures is relevant: 1.0 or 0.0.
+
+    Parameters, return value and errors are those of `precision_at_k`.
+    """
+    _check_k(k)
+    return _relevant(ranked_labels, query_labels)[:, :k].any(axis=1).astype(np.float64)
+
+
+def average_precision(ranked_labels: ArrayLike, query_labels: ArrayLike) -> np.ndarray:
+    """Average, over all R relevant pictures, of the precision at the rank of each.
+
+    The ranking must be the whole gallery: all R relevant pictures are in the denominator, not only those found early.
+    (Manning, Raghavan & Schütze, *Introduction to Information Retrieval*, 2008, section 8.4.)
+
+    Parameters
+    ----------
+    ranked_labels : array of shape (M, N)
+        Labels of the whole gallery in ranked order, a row a query.
+    query_labels : array of shape (M,)
+
+    Returns
+    -------
+    ndarray of float64, shape (M,)
+        In (0, 1]; NaN for a query with no relevant picture in the gallery: it cannot be answered.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    """
+    relevant = _relevant(ranked_labels, query_labels)
+    ranks = np.arange(1, relevant.shape[1] + 1)
+    precision_at_rank = relevant.cumsum(axis=1) / ranks
+    total = relevant.sum(axis=1)
+    summed = (precision_at_rank * relevant).sum(axis=1)
+    return np.divide(summed, total, out=np.full(len(relevant), np.nan), where=total > 0)
+
+
+def recall_at_k(found: ArrayLike, exact: ArrayLike, k: int) -> np.ndarray:
+    """Share of the `k` exact nearest neighbours that an approximate search found among its first `k`.
+
+    Parameters
+    ----------
+    found, exact : arrays of shape (M, ≥ k)
+        Ids in ranked order, of the approximate and of the exact search. A row of `found` may be shorter in effect:
+        pad it with an id that does not occur, such as -1.
+    k : int
+
+    Returns
+    -------
+    ndarray of float64, shape (M,)
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        k is below 1 or above the number of exact neighbours, or the shapes do not fit.
+    """
+    _check_k(k)
+    found, exact = np.asarray(found), np.asarray(exact)
+    if found.ndim != 2 or exact.ndim != 2 or len(found) != len(exact):
+        raise ValueError(f"found has shape {found.shape} and exact {exact.shape}: expected a row a query in both")
+    if exact.shape[1] < k:
+        raise ValueError(f"recall@{k} needs {k} exact neighbours a query, not {exact.shape[1]}")
+    both = [np.intersect1d(f, e).size for f, e in zip(found[:, :k], exact[:, :k], strict=True)]
+    return np.array(both, dtype=np.float64) / k
+
+
+def interval(values: ArrayLike) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of `values`, by resampling them (percentile bootstrap, Efron 1979).
+
+    The resampling is seeded: the same values give the same interval.
+
+    Parameters
+    ----------
+    values : array of shape (M,)
+        One value a query.
+
+    Returns
+    -------
+    (float, float)
+        The lower and the upper end; NaN both when there are no values.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not values.size:
+        return float("nan"), float("nan")
+    drawn = np.random.default_rng(0).integers(0, len(values), size=(_RESAMPLES, len(values)))
+    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def scoreboard(
+    rankings: Mapping[str, ArrayLike],
+    gallery_labels: ArrayLike,
+    query_labels: ArrayLike,
+    seconds: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Put methods side by side: one row a method, the measures of the course as columns.
+
+    Queries whose class the gallery lacks cannot be answered by any method; they are left out, and a printed line
+    says how many there are.
+
+    Parameters
+    ----------
+    rankings : mapping of name to array of int, shape (M, N)
+        For each method the whole gallery in ranked order, as ``metrics.rank(…, k=None)`` gives it.
+    gallery_labels : array of shape (N,)
+    query_labels : array of shape (M,)
+    seconds : mapping of name to float, optional
+        Time that a method took for all M queries.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: the names. Columns ``P@1``, ``P@5``, ``hit@5``, ``mAP`` (means over queries), for each the ends of its
+        95 % interval in ``P@1 low``, ``P@1 high`` and so on, ``mAP macro`` (mean over classes of the class's mean), and
+        ``ms`` (time a query in milliseconds, NaN where `seconds` has none). With no labels at all: no rows.
+
+    Raises
+    ------
+    ValueError
+        A ranking has another shape than (M, N), or there is no query whose class is in the gallery.
+    """
+    gallery_labels, query_labels = np.asarray(gallery_labels), np.asarray(query_labels)
+    if np.all(gallery_labels == "") or np.all(query_labels == ""):
+        print("These pictures have no classes, so nothing can be scored: judge by eye, or sort them into folders.")
+        return pd.DataFrame(columns=["P@1", "P@5", "hit@5", "mAP", "mAP macro", "ms"], dtype=float)
+    answerable = np.isin(query_labels, gallery_labels)
+    if not answerable.any():
+        raise ValueError("no query has a class that the gallery has: there is nothing to score")
+    if not answerable.all():
+        print(f"{(~answerable).sum()} of {len(answerable)} queries are left out: the gallery lacks their class")
+    rows = {}
+    for name, ranking in rankings.items():
+        ranking = np.asarray(ranking)
+        if ranking.shape != (len(query_labels), len(gallery_labels)):
+            raise ValueError(
+                f"the ranking of {name!r} has shape {ranking.shape}, expected "
+                f"{(len(query_labels), len(gallery_labels))}: a row a query, the whole gallery in each"
+            )
+        ranked_labels, queries = gallery_labels[ranking[answerable]], query_labels[answerable]
+        measured = {
+            "P@1": precision_at_k(ranked_labels, queries, 1),
+            "P@5": precision_at_k(ranked_labels, queries, 5),
+            "hit@5": hit_at_k(ranked_labels, queries, 5),
+            "mAP": average_precision(ranked_labels, queries),
+        }
+        row = {measure: values.mean() for measure, values in measured.items()}
+        row["mAP macro"] = np.mean([measured["mAP"][queries == label].mean() for label in np.unique(queries)])
+        row["ms"] = 1000 * seconds[name] / len(query_labels) if seconds and name in seconds else np.nan
+        for measure, values in measured.items():
+            row[f"{measure} low"], row[f"{measure} high"] = interval(values)
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -1,0 +1,186 @@
+"""Draw pictures, results and scores, always with a description in words beside the image.
+
+Figures are put into the notebook as ``<img alt=…>``: JupyterLab keeps no other alternative text. The description is the
+plain-text form of the same output, for readers and programs that show no HTML. Right and wrong are told by a sign and a
+word as well as by colour.
+"""
+
+import html
+import io
+from base64 import b64encode
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image
+
+from helpers.images import Gallery, PictureSource, open_rgb
+
+plt.style.use("petroff10")  # colours that readers with any colour vision can tell apart
+plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False})
+plt.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True})
+
+RIGHT, WRONG, QUERY = "#1f6f3f", "#a8322d", "#333333"
+
+Picture = PictureSource | Image.Image | np.ndarray
+
+
+def figure(fig: Figure, alt: str) -> None:
+    """Put a Matplotlib figure into the notebook, with `alt` as its description, and close it.
+
+    Figures that hold photographs become JPEG, all others PNG; both at screen size.
+    """
+    photographs = any(image.get_array().ndim == 3 for axes in fig.axes for image in axes.images)
+    buffer = io.BytesIO()
+    if photographs:
+        fig.savefig(buffer, format="jpeg", facecolor="white", pil_kwargs={"quality": 85, "optimize": True})
+    else:
+        fig.savefig(
+            buffer,
+            format="png",
+            facecolor="white",
+            pil_kwargs={"optimize": True},
+            metadata={"Software": None},
+        )
+    plt.close(fig)
+    kind = "jpeg" if photographs else "png"
+    data = b64encode(buffer.getvalue()).decode("ascii")
+    tag = f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{data}" style="max-width: 100%">'
+    display({"text/html": tag, "text/plain": f"Figure: {alt}"}, raw=True)
+
+
+def _array(picture: Picture) -> np.ndarray:
+    """Return the picture as Matplotlib wants it; matrices of numbers stay as they are."""
+    if isinstance(picture, np.ndarray):
+        return picture
+    picture = picture.convert("RGB") if isinstance(picture, Image.Image) else open_rgb(picture)
+    picture.thumbnail((256, 256))
+    return np.asarray(picture)
+
+
+def _frame(axes: plt.Axes, colour: str | None) -> None:
+    """Strip an axes of ticks; draw a coloured frame around it, or none."""
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=colour is not None, color=colour or "none", linewidth=2.5)
+
+
+def grid(
+    pictures: Sequence[Picture],
+    titles: Sequence[str] | None = None,
+    *,
+    alt: str,
+    columns: int = 6,
+    size: float = 1.5,
+) -> None:
+    """Draw pictures in rows.
+
+    Parameters
+    ----------
+    pictures : sequence of paths, PIL images, or arrays of shape (H, W, 3)
+        Arrays hold uint8, or floats in [0, 1].
+    titles : sequence of str, optional
+        One above each picture.
+    alt : str
+        What the figure shows, in words.
+    columns : int
+        Pictures in a row.
+    size : float
+        Side of a picture in inches (100 pixels an inch).
+    """
+    rows = -(-len(pictures) // columns)
+    height = size + (0.25 * max(t.count("\n") + 1 for t in titles) if titles else 0.1)
+    fig, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for i, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
+        ax.imshow(_array(picture), interpolation="nearest" if isinstance(picture, np.ndarray) else None)
+        if titles:
+            ax.set_title(titles[i])
+    figure(fig, alt)
+
+
+def results(
+    queries: Sequence[Picture],
+    query_labels: Sequence[str],
+    gallery: Gallery,
+    indices: np.ndarray,
+    scores: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Draw each query and, beside it, the pictures that a search found for it.
+
+    Parameters
+    ----------
+    queries : sequence of M pictures
+    query_labels : sequence of M str
+        ``""`` where there is no class: nothing is marked right or wrong then.
+    gallery : Gallery
+        Where the results come from.
+    indices : array of int, shape (M, k)
+        Rows of the gallery, nearest first.
+    scores : array of float, shape (M, k), optional
+        Distance or similarity, written under the class.
+    names : sequence of M str, optional
+        What to call each row (a method, say); "query" otherwise.
+    """
+    indices = np.atleast_2d(indices)
+    m, k = indices.shape
+    fig, axes = plt.subplots(
+        m, k + 1, figsize=(1.5 * (k + 1), m * (1.95 if scores is not None else 1.8)), squeeze=False
+    )
+    told = []
+    for row in range(m):
+        label, name = query_labels[row], names[row] if names else "query"
+        axes[row, 0].imshow(_array(queries[row]))
+        axes[row, 0].set_title(f"{name}\n{label}" if label else name, color=QUERY, weight="bold")
+        _frame(axes[row, 0], QUERY)
+        found = []
+        for rank, (ax, i) in enumerate(zip(axes[row, 1:], indices[row], strict=True), start=1):
+            theirs = str(gallery.labels[i])
+            right = theirs == label
+            mark = ("✓ " if right else "✗ ") if label else ""
+            title = f"{rank}. {mark}{theirs}"
+            if scores is not None:
+                title += f"\n{scores[row][rank - 1]:.4g}"
+            ax.imshow(_array(gallery.paths[i]))
+            ax.set_title(title, color=(RIGHT if right else WRONG) if label else QUERY)
+            _frame(ax, (RIGHT if right else WRONG) if label else None)
+            found.append(f"{theirs} ({'right' if right else 'wrong'})" if label else gallery.paths[i].name)
+        told.append(f"{name} {label}".strip() + f": found {', '.join(found)}")
+    figure(fig, ". ".join(told) + ".")
+
+
+def scoreboard(board: pd.DataFrame, measures: Sequence[str] = ("P@1", "P@5", "hit@5", "mAP")) -> None:
+    """Show an ``evaluate.scoreboard``: a table, and under it the same as dots with their 95 % intervals.
+
+    A board without rows (pictures without classes) shows nothing.
+    """
+    if board.empty:
+        return
+    display(_table(board, measures))
+    fig, axes = plt.subplots(1, len(measures), figsize=(9, 0.8 + 0.28 * len(board)), sharey=True)
+    y = np.arange(len(board))
+    for ax, measure in zip(axes, measures, strict=True):
+        value = board[measure].to_numpy()
+        spread = [value - board[f"{measure} low"], board[f"{measure} high"] - value]
+        ax.errorbar(value, y, xerr=spread, fmt="o", markersize=5, capsize=3)
+        ax.set(title=measure, xlim=(0, 1), yticks=y, yticklabels=board.index)
+        ax.grid(axis="x", alpha=0.3)
+    axes[0].invert_yaxis()
+    lines = [f"{name}: " + ", ".join(f"{m} {board.loc[name, m]:.2f}" for m in measures) for name in board.index]
+    figure(fig, "Dots with 95 % intervals. " + "; ".join(lines) + ".")
+
+
+def _table(board: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """Write the board in words: value and interval of each measure, and the time of a query."""
+    table = pd.DataFrame(index=board.index)
+    for measure in measures:
+        triples = zip(board[measure], board[f"{measure} low"], board[f"{measure} high"], strict=True)
+        table[measure] = [f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in triples]
+    if board["ms"].notna().any():
+        table["time a query"] = ["–" if np.isnan(ms) else f"{ms:.2f} ms" for ms in board["ms"]]
+    return table

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from helpers import evaluate
+
+RANKED = np.array([list("abaab"), list("bbbaa")])
+QUERIES = np.array(["a", "a"])
+
+
+def test_precision_and_hits_by_hand():
+    assert evaluate.precision_at_k(RANKED, QUERIES, 1).tolist() == [1, 0]
+    assert evaluate.precision_at_k(RANKED, QUERIES, 4).tolist() == [0.75, 0.25]
+    assert evaluate.hit_at_k(RANKED, QUERIES, 3).tolist() == [1, 0]
+    assert evaluate.hit_at_k(RANKED, QUERIES, 4).tolist() == [1, 1]
+
+
+def test_precision_beyond_the_ranking_counts_the_missing_as_wrong():
+    assert evaluate.precision_at_k(RANKED, QUERIES, 10).tolist() == [0.3, 0.2]
+
+
+def test_average_precision_by_hand():
+    first = (1 / 1 + 2 / 3 + 3 / 4) / 3
+    second = (1 / 4 + 2 / 5) / 2
+    np.testing.assert_allclose(evaluate.average_precision(RANKED, QUERIES), [first, second])
+
+
+def test_all_relevant_pictures_are_in_the_denominator():
+    ranked = np.array([["a"] + ["b"] * 90 + ["a"] * 9])
+    found_late = 1 + sum((i + 2) / (92 + i) for i in range(9))
+    assert evaluate.average_precision(ranked, np.array(["a"]))[0] == pytest.approx(found_late / 10)
+
+
+def test_average_precision_agrees_with_scikit_learn():
+    rng = np.random.default_rng(2)
+    ranked = rng.choice(list("abcde"), size=(50, 80))
+    queries = rng.choice(list("abcde"), size=50)
+    theirs = [average_precision_score(r == q, -np.arange(80)) for r, q in zip(ranked, queries, strict=True)]
+    np.testing.assert_allclose(evaluate.average_precision(ranked, queries), theirs, rtol=1e-12)
+
+
+def test_a_query_that_cannot_be_answered_has_no_average_precision():
+    values = evaluate.average_precision(RANKED, np.array(["a", "z"]))
+    assert np.isfinite(values[0]) and np.isnan(values[1])
+    assert evaluate.precision_at_k(RANKED, np.array(["a", "z"]), 5).tolist() == [0.6, 0]
+
+
+def test_recall_of_an_approximate_search():
+    exact, found = [[1, 2, 3, 4], [5, 6, 7, 8]], [[3, 1, 9, 2], [5, 6, -1, -1]]
+    assert evaluate.recall_at_k(found, exact, 3).tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert evaluate.recall_at_k(found, exact, 4).tolist() == [0.75, 0.5]
+    with pytest.raises(ValueError, match="needs 5"):
+        evaluate.recall_at_k(found, exact, 5)
+    with pytest.raises(ValueError, match=r"\(2, 4\).*\(1, 4\)"):
+        evaluate.recall_at_k(found, exact[:1], 3)
+
+
+@pytest.mark.parametrize("measure", [evaluate.precision_at_k, evaluate.hit_at_k])
+def test_bad_arguments(measure):
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        measure(RANKED, QUERIES, 0)
+    with pytest.raises(ValueError, match=r"\(2, 5\).*\(3,\)"):
+        measure(RANKED, np.array(["a"] * 3), 1)
+
+
+def test_interval_covers_the_true_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        low, high = evaluate.interval(rng.normal(0.5, 0.2, size=60))
+        covered += low <= 0.5 <= high
+    assert 0.90 <= covered / 200 <= 0.99
+    assert evaluate.interval([0.4, 0.4]) == pytest.approx((0.4, 0.4))
+    assert np.isnan(evaluate.interval([])).all()
+
+
+GALLERY_LABELS = np.array(["a", "a", "b", "b"])
+
+
+def test_scoreboard_rows_are_the_means_of_the_measures():
+    rankings = {"perfect": [[0, 1, 2, 3], [2, 3, 0, 1]], "reversed": [[3, 2, 1, 0], [1, 0, 3, 2]]}
+    board = evaluate.scoreboard(rankings, GALLERY_LABELS, np.array(["a", "b"]), {"perfect": 0.5})
+    assert board.index.tolist() == ["perfect", "reversed"]
+    assert board.loc["perfect", ["P@1", "P@5", "hit@5", "mAP", "mAP macro", "ms"]].tolist() == [
+        1,
+        0.4,
+        1,
+        1,
+        1,
+        250,
+    ]
+    assert board.loc["reversed", "mAP"] == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert np.isnan(board.loc["reversed", "ms"])
+    assert (board["mAP low"] <= board["mAP"]).all() and (board["mAP"] <= board["mAP high"]).all()
+
+
+def test_scoreboard_macro_weighs_classes_not_queries():
+    ranking = [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3]]
+    board = evaluate.scoreboard({"x": ranking}, GALLERY_LABELS, np.array(["a", "a", "b"]))
+    right, wrong = 1, (1 / 3 + 2 / 4) / 2
+    assert board.loc["x", "mAP"] == pytest.approx((2 * right + wrong) / 3)
+    assert board.loc["x", "mAP macro"] == pytest.approx((right + wrong) / 2)
+
+
+def test_scoreboard_leaves_out_what_cannot_be_answered_and_says_so(capsys):
+    ranking = [[0, 1, 2, 3], [0, 1, 2, 3]]
+    board = evaluate.scoreboard({"x": ranking}, GALLERY_LABELS, np.array(["a", "zebra"]))
+    assert board.loc["x", "P@1"] == 1
+    assert "1 of 2 queries are left out" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="nothing to score"):
+        evaluate.scoreboard({"x": ranking}, GALLERY_LABELS, np.array(["y", "z"]))
+
+
+def test_scoreboard_of_one_class_is_perfect_and_of_none_is_empty(capsys):
+    board = evaluate.scoreboard({"x": [[1, 0]]}, np.array(["a", "a"]), np.array(["a"]))
+    assert board.loc["x", "mAP"] == 1
+    board = evaluate.scoreboard({"x": [[1, 0]]}, np.array(["", ""]), np.array([""]))
+    assert board.empty and "no classes" in capsys.readouterr().out
+
+
+def test_scoreboard_names_a_ranking_that_is_not_whole():
+    with pytest.raises(ValueError, match=r"'x' has shape \(1, 2\), expected \(1, 4\)"):
+        evaluate.scoreboard({"x": [[1, 0]]}, GALLERY_LABELS, np.array(["a"]))

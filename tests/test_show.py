@@ -1,0 +1,89 @@
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from PIL import Image
+
+from helpers import check, evaluate, images, show
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    for label, colour in (("apple", "red"), ("sky", "blue")):
+        (tmp_path / label).mkdir()
+        for i in range(2):
+            Image.new("RGB", (30, 20), colour).save(tmp_path / label / f"{i}.png")
+    return images.load_gallery(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def a_kernel_to_display_in():
+    InteractiveShell.instance()
+    yield
+    InteractiveShell.clear_instance()
+
+
+def shown(draw):
+    """Call `draw` and return the HTML and the plain text of what it displayed."""
+    with capture_output() as captured:
+        draw()
+    assert plt.get_fignums() == [], "the figure was left open"
+    data = [output.data for output in captured.outputs]
+    return [d.get("text/html", "") for d in data], [d["text/plain"] for d in data]
+
+
+def test_a_figure_carries_its_description_twice():
+    fig, ax = plt.subplots()
+    ax.plot([1, 2])
+    html, plain = shown(lambda: show.figure(fig, 'a "rising" line & <more>'))
+    assert 'alt="a &quot;rising&quot; line &amp; &lt;more&gt;"' in html[0]
+    assert "data:image/png;base64," in html[0]
+    assert plain == ['Figure: a "rising" line & <more>']
+
+
+def test_photographs_become_jpeg(gallery):
+    html, _ = shown(lambda: show.grid(gallery.paths, ["a", "b", "c", "d"], alt="four"))
+    assert "data:image/jpeg;base64," in html[0]
+
+
+def test_results_tell_right_and_wrong_in_words(gallery):
+    draw = lambda: show.results([gallery.paths[0]], ["apple"], gallery, np.array([[1, 2]]))  # noqa: E731
+    html, plain = shown(draw)
+    assert plain == ["Figure: query apple: found apple (right), sky (wrong)."]
+    assert re.search(r'alt="query apple: found apple \(right\), sky \(wrong\)\."', html[0])
+
+
+def test_results_without_classes_claim_nothing(gallery):
+    _, plain = shown(lambda: show.results([gallery.paths[0]], [""], gallery, np.array([[1]]), [[0.5]]))
+    assert plain == ["Figure: query: found 1.png."]
+
+
+def test_scoreboard_shows_the_numbers_in_words():
+    board = evaluate.scoreboard({"mine": [[1, 0]]}, np.array(["a", "b"]), np.array(["b"]), {"mine": 0.002})
+    html, plain = shown(lambda: show.scoreboard(board))
+    assert "1.00 [1.00, 1.00]" in html[0] and "2.00 ms" in html[0]
+    assert "mine: P@1 1.00, P@5 0.20, hit@5 1.00, mAP 1.00" in plain[1]
+
+
+def test_an_empty_scoreboard_shows_nothing():
+    with capture_output() as captured:
+        show.scoreboard(evaluate.scoreboard({"x": [[0]]}, np.array([""]), np.array([""])))
+    assert captured.outputs == []
+
+
+@pytest.mark.parametrize("yours, said", [
+    (None, "Not solved yet"),
+    (..., "Not solved yet"),
+    ([3.0, 4.0], "✓ Correct"),
+    ([9.0, 16.0], "Not yet: your distances are squared: take the root."),
+    ([3.0, 4.5], r"Not yet: expected 4 at \(1,\), and got 4.5"),
+    ([3.0, float("nan")], "Not yet"),
+    ([[3.0, 4.0]], r"Not yet: the shape should be \(2,\), and yours is \(1, 2\)"),
+    ("text", "Not yet: expected numbers"),
+])  # fmt: skip
+def test_check_says_what_is_wrong(yours, said, capsys):
+    check.close(yours, [3.0, 4.0], {"your distances are squared: take the root.": [9.0, 16.0]})
+    assert re.match(said, capsys.readouterr().out)

@@ -38,7 +38,7 @@ def close(yours: Any, expected: Any, mistakes: Mapping[str, Any] | None = None, 
         print(f"✓ Correct: the largest difference is {'below 1e-6' if difference < 1e-6 else f'{difference:.0e}'}.")
         return
     for advice, wrong in (mistakes or {}).items():
-        wrong = np.asarray(wrong, dtype=np.float64)
+        wrong = np.asarray(np.nan if wrong is None else wrong, dtype=np.float64)
         if wrong.shape == right.shape and _equal(values, wrong, tolerance):
             print(f"Not yet: {advice}")
             return

@@ -75,8 +75,7 @@ class Gallery:
         return len(self.paths)
 
     def __repr__(self) -> str:
-        classes = f" in {len(self.classes)} classes" if self.has_labels else ", no classes"
-        return f"Gallery: {len(self)} pictures{classes}"
+        return f"{len(self)} pictures" + (f" in {len(self.classes)} classes" if self.has_labels else ", no classes")
 
     @property
     def classes(self) -> list[str]:
@@ -87,6 +86,10 @@ class Gallery:
     def has_labels(self) -> bool:
         """Whether every picture has a class: without that there is nothing to score against."""
         return bool(len(self.labels)) and bool(np.all(self.labels != ""))
+
+    def first(self, label: str) -> int:
+        """Return the row of the first picture of class `label`; 0 if there is none (in pictures of your own)."""
+        return int(np.argmax(self.labels == label))
 
     def take(self, indices: Iterable[int]) -> "Gallery":
         """Return the gallery of the pictures at `indices` only, in that order; `skipped` is left empty."""

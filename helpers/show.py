@@ -7,6 +7,7 @@ word as well as by colour.
 
 import html
 import io
+import textwrap
 from base64 import b64encode
 from collections.abc import Sequence
 
@@ -61,11 +62,22 @@ def _array(picture: Picture) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _frame(axes: plt.Axes, colour: str | None) -> None:
-    """Strip an axes of ticks; draw a coloured frame around it, or none."""
+def _mount(axes: plt.Axes, picture: Picture, title: str, colour: str, frame: bool = True) -> None:
+    """Draw a picture in the middle of a white square, with a title above and a coloured frame around it."""
+    shown = _array(picture)
+    height, width = shown.shape[:2]
+    side = max(height, width)
+    axes.imshow(shown)
+    axes.set(xlim=((width - side) / 2, (width + side) / 2), ylim=((height + side) / 2, (height - side) / 2))
     axes.set(xticks=[], yticks=[])
+    axes.set_title(title, color=colour, fontsize=9)
     for spine in axes.spines.values():
-        spine.set(visible=colour is not None, color=colour or "none", linewidth=2.5)
+        spine.set(visible=frame, color=colour, linewidth=2.5)
+
+
+def _words(label: str) -> str:
+    """Write a class name as words, in lines short enough to stand above a picture."""
+    return textwrap.fill(label.replace("_", " "), 16)
 
 
 def grid(
@@ -129,26 +141,24 @@ def results(
     """
     indices = np.atleast_2d(indices)
     m, k = indices.shape
-    fig, axes = plt.subplots(
-        m, k + 1, figsize=(1.5 * (k + 1), m * (1.95 if scores is not None else 1.8)), squeeze=False
-    )
+    fig, axes = plt.subplots(m, k + 1, figsize=(1.5 * (k + 1), 2.05 * m), squeeze=False)
     told = []
-    for row in range(m):
-        label, name = query_labels[row], names[row] if names else "query"
-        axes[row, 0].imshow(_array(queries[row]))
-        axes[row, 0].set_title(f"{name}\n{label}" if label else name, color=QUERY, weight="bold")
-        _frame(axes[row, 0], QUERY)
+    for row, label in enumerate(query_labels):
+        name = names[row] if names else "query"
+        _mount(axes[row, 0], queries[row], "\n".join(filter(None, (name, _words(label)))), QUERY)
         found = []
         for rank, (ax, i) in enumerate(zip(axes[row, 1:], indices[row], strict=True), start=1):
             theirs = str(gallery.labels[i])
             right = theirs == label
-            mark = ("✓ " if right else "✗ ") if label else ""
-            title = f"{rank}. {mark}{theirs}"
-            if scores is not None:
-                title += f"\n{scores[row][rank - 1]:.4g}"
-            ax.imshow(_array(gallery.paths[i]))
-            ax.set_title(title, color=(RIGHT if right else WRONG) if label else QUERY)
-            _frame(ax, (RIGHT if right else WRONG) if label else None)
+            score = f"   {scores[row][rank - 1]:.4g}" if scores is not None else ""
+            mark = ("  ✓ right" if right else "  ✗ wrong") if label else ""
+            _mount(
+                ax,
+                gallery.paths[i],
+                "\n".join(filter(None, (f"{rank}.{mark}{score}", _words(theirs)))),
+                (RIGHT if right else WRONG) if label else QUERY,
+                frame=bool(label),
+            )
             found.append(f"{theirs} ({'right' if right else 'wrong'})" if label else gallery.paths[i].name)
         told.append(f"{name} {label}".strip() + f": found {', '.join(found)}")
     figure(fig, ". ".join(told) + ".")

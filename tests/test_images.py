@@ -256,7 +256,7 @@ def test_labels_nesting_hidden_files_and_order(tmp_path):
     ]  # fmt: skip
     assert gallery.labels.tolist() == ["Z", "a b", "b", "b", "b", "ключ", "犬"]
     assert gallery.classes == ["Z", "a b", "b", "ключ", "犬"] and gallery.has_labels
-    assert repr(gallery) == "Gallery: 7 pictures in 5 classes"
+    assert repr(gallery) == "7 pictures in 5 classes"
 
 
 def test_accents_written_in_two_ways_sort_and_read_alike(tmp_path):
@@ -270,7 +270,7 @@ def test_a_flat_folder_has_no_labels(tmp_path):
     quarters().save(tmp_path / "one.png")
     gallery = images.load_gallery(tmp_path)
     assert gallery.labels.tolist() == [""] and not gallery.has_labels and gallery.classes == []
-    assert repr(gallery) == "Gallery: 1 pictures, no classes"
+    assert repr(gallery) == "1 pictures, no classes"
 
 
 @needs_links
@@ -338,6 +338,7 @@ def test_take_keeps_order_and_labels(tmp_path):
         (tmp_path / name).mkdir()
         quarters().save(tmp_path / name / "x.png")
     part = images.load_gallery(tmp_path).take([2, 0])
+    assert (part.first("a"), part.first("c"), part.first("not there")) == (1, 0, 0)
     assert part.labels.tolist() == ["c", "a"] and [p.parent.name for p in part.paths] == ["c", "a"]
 
 

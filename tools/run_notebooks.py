@@ -22,6 +22,7 @@ def execute(source: Path, target: Path, timeout: int) -> nbformat.NotebookNode:
         timeout=timeout,
         kernel_name="python3",
         record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         store_widget_state=False,
         resources={"metadata": {"path": str(source.parent)}},
     )

@@ -28,7 +28,7 @@ help:
 	@echo "make data       (authors) rebuild data/ from the Debian packages"
 
 lab: $(VENV)/course
-	$(BIN)/jupyter lab $(LAB) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB)
 
 run: $(VENV)/course
 	$(COURSE) $(BIN)/python tools/run_notebooks.py --to build $(NOTEBOOKS)

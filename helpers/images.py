@@ -22,6 +22,9 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 MAX_PIXELS = 100_000_000
 """A picture with more pixels than this is not opened: it may be a decompression bomb."""
 
+QUIET = bool(os.environ.get("TQDM_DISABLE"))
+"""No progress bars: they differ from run to run (tqdm's own reading of this variable fails in notebooks)."""
+
 Image.init()
 _READABLE = {ext for ext, name in Image.EXTENSION.items() if name in Image.OPEN} - {
     # documents, films and scientific containers that Pillow lists beside the pictures
@@ -153,7 +156,7 @@ def _open_rgb(path: PictureSource, draft: int | None) -> Image.Image:
             if draft is not None:
                 picture.draft("RGB", (draft, draft))
             picture.load()
-            return _flatten(_upright(picture))
+            return to_rgb(_upright(picture))
     except UnreadableImageError:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
@@ -189,8 +192,8 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
-    """Return `picture` in RGB: deep greys scaled to 8 bits, transparency on white."""
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Return `picture` in RGB with 8 bits a channel: deep greys scaled, transparency laid on white."""
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         values = np.asarray(picture, dtype=np.float64)
         low, high = min(0.0, float(np.nanmin(values))), float(np.nanmax(values))
@@ -283,7 +286,9 @@ def load_gallery(folder: str | Path) -> Gallery:
     found.sort(key=lambda path: _sort_key(path, root))
     with ThreadPoolExecutor() as pool:
         checks = pool.map(_why_unreadable, found)
-        reasons = list(tqdm(checks, total=len(found), desc="Checking pictures", unit=" pictures", delay=8))
+        reasons = list(
+            tqdm(checks, total=len(found), desc="Checking pictures", unit=" pictures", delay=8, disable=QUIET)
+        )
     paths = [path for path, reason in zip(found, reasons, strict=True) if reason is None]
     skipped += [(path, reason) for path, reason in zip(found, reasons, strict=True) if reason is not None]
     if not paths:
@@ -326,7 +331,7 @@ def pixel_matrix(pictures: Gallery | Iterable[PictureSource | Image.Image], size
 
     def fill(row: int) -> None:
         source = sources[row]
-        picture = _flatten(source) if isinstance(source, Image.Image) else open_rgb(source)
+        picture = to_rgb(source) if isinstance(source, Image.Image) else open_rgb(source)
         matrix[row] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC)).reshape(-1) / 255
 
     with ThreadPoolExecutor() as pool:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
 from helpers.images import Gallery, PictureSource, open_rgb
@@ -29,12 +30,13 @@ RIGHT, WRONG, QUERY = "#1f6f3f", "#a8322d", "#333333"
 Picture = PictureSource | Image.Image | np.ndarray
 
 
-def figure(fig: Figure, alt: str) -> None:
+def figure(fig: Figure, alt: str, photographs: bool = False) -> None:
     """Put a Matplotlib figure into the notebook, with `alt` as its description, and close it.
 
-    Figures that hold photographs become JPEG, all others PNG; both at screen size.
+    Figures that hold pictures (drawn by ``imshow``, or said to by `photographs`) become JPEG, all others PNG; both at
+    screen size.
     """
-    photographs = any(image.get_array().ndim == 3 for axes in fig.axes for image in axes.images)
+    photographs |= any(image.get_array().ndim == 3 for axes in fig.axes for image in axes.images)
     buffer = io.BytesIO()
     if photographs:
         fig.savefig(buffer, format="jpeg", facecolor="white", pil_kwargs={"quality": 85, "optimize": True})
@@ -141,6 +143,9 @@ def results(
     """
     indices = np.atleast_2d(indices)
     m, k = indices.shape
+    if m == 0:
+        print("There is no such query.")
+        return
     fig, axes = plt.subplots(m, k + 1, figsize=(1.5 * (k + 1), 2.05 * m), squeeze=False)
     told = []
     for row, label in enumerate(query_labels):
@@ -194,3 +199,27 @@ def _table(board: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     if board["ms"].notna().any():
         table["time a query"] = ["–" if np.isnan(ms) else f"{ms:.2f} ms" for ms in board["ms"]]
     return table
+
+
+def scatter(points: np.ndarray, gallery: Gallery, *, alt: str, every: int = 1) -> None:
+    """Draw a map: the thumbnails of a gallery at given points of the plane.
+
+    Parameters
+    ----------
+    points : array of float, shape (N, 2)
+    gallery : Gallery
+        N pictures.
+    alt : str
+        What the map shows, in words.
+    every : int
+        Draw every n-th picture only, so that they do not cover each other.
+    """
+    fig, ax = plt.subplots(figsize=(9, 7))
+    for (x, y), path in zip(points[::every], gallery.paths[::every], strict=True):
+        thumbnail = open_rgb(path)
+        thumbnail.thumbnail((34, 34))
+        ax.add_artist(AnnotationBbox(OffsetImage(np.asarray(thumbnail)), (x, y), frameon=False))
+    margin = 0.06 * np.ptp(points, axis=0)
+    (left, bottom), (right, top) = points.min(axis=0) - margin, points.max(axis=0) + margin
+    ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    figure(fig, alt, photographs=True)

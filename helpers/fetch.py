@@ -64,7 +64,7 @@ def fetch(name: str, folder: str | Path) -> None:
     ------
     ValueError
         `name` is unknown, or `folder` already holds a data set.
-    OSError, RuntimeError
+    ConnectionError
         The download failed, broke off or did not match its checksum. ``train`` and ``test`` appear only when
         they are complete.
     """
@@ -91,7 +91,7 @@ def fetch(name: str, folder: str | Path) -> None:
         for unpacked in (p for p in cache.iterdir() if p.is_dir()):
             shutil.rmtree(unpacked, ignore_errors=True)  # it may be half unpacked; whole archives stay
         if isinstance(error, OSError | RuntimeError):
-            raise type(error)(
+            raise ConnectionError(
                 f"{name} could not be fetched ({error}): check the connection and run the same command again"
             ) from error
         raise

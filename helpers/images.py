@@ -400,7 +400,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         fetch.fetch(options.name, options.to)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
 
 

@@ -14,15 +14,17 @@ endif
 # PyTorch's own index has builds without CUDA; PyPI's build for Linux brings some 3 GB of it along.
 TORCH_CPU = https://download.pytorch.org/whl/cpu
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# the numbers in the notebooks are those of the bundled pictures, whatever folder notebook 00 was pointed at
-COURSE = COURSE_PICTURES=bundled CLIP_MODEL=bundled
+# the numbers in the notebooks are those of the bundled pictures and model, whatever notebook 00 was pointed at;
+# progress bars differ from run to run
+COURSE = COURSE_PICTURES=bundled CLIP_MODEL=bundled TQDM_DISABLE=1
 
-.PHONY: help lab run test notebooks lint data clean
+.PHONY: help lab run test bench notebooks lint data clean
 
 help:
 	@echo "make lab        install what is missing and open the course in JupyterLab"
 	@echo "make run        execute every notebook into build/, without a browser"
 	@echo "make test       run the unit tests and re-execute every notebook, comparing the numbers"
+	@echo "make bench      measure how fast things are, as ratios"
 	@echo "make notebooks  (authors) execute every notebook and store its outputs in place"
 	@echo "make lint       (authors) format and check the code, also that in the notebooks"
 	@echo "make data       (authors) rebuild data/ from the Debian packages"
@@ -32,6 +34,9 @@ lab: $(VENV)/course
 
 run: $(VENV)/course
 	$(COURSE) $(BIN)/python tools/run_notebooks.py --to build $(NOTEBOOKS)
+
+bench: $(VENV)/test
+	$(COURSE) $(BIN)/python benchmarks/encode.py
 
 notebooks: $(VENV)/test
 	$(COURSE) $(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)

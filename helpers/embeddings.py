@@ -1,0 +1,74 @@
+"""Remember embeddings, so that no picture is encoded twice by the same model."""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from helpers.clip import Encoder
+from helpers.images import Gallery
+
+CACHE = Path(__file__).resolve().parent.parent / ".cache"
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file: it changes when the picture does, and not when it is moved or copied."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_or_encode(encoder: Encoder, gallery: Gallery, folder: Path = CACHE) -> np.ndarray:
+    """Return the embeddings of a gallery; encode only the pictures that this model has not seen yet.
+
+    They are kept by the content of the picture, in one file a model, named by its fingerprint: another model never
+    reads them. The file is replaced as a whole, so that a run that is stopped leaves the old one or the new one.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    gallery : Gallery
+        N pictures.
+    folder : Path
+        Where the files are kept; made if it is not there.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, encoder.dim)
+        Rows of length 1, as ``encoder.encode_images(gallery)`` returns them.
+    """
+    file = folder / f"embeddings-{encoder.fingerprint}.npz"
+    known = _read(file, encoder.dim)
+    hashes = [content_hash(path) for path in gallery.paths]
+    new = sorted({picture: row for row, picture in enumerate(hashes) if picture not in known}.values())
+    if new:
+        for row, vector in zip(new, encoder.encode_images(gallery.take(new)), strict=True):
+            known[hashes[row]] = vector
+        _write(file, {picture: vector for picture, vector in known.items() if not np.isnan(vector).any()})
+    return np.stack([known[picture] for picture in hashes])
+
+
+def _read(file: Path, dim: int) -> dict[str, np.ndarray]:
+    """Read what is remembered; nothing, where the file is missing or damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            hashes, vectors = stored["hashes"], stored["vectors"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {}
+    if vectors.shape != (len(hashes), dim) or vectors.dtype != np.float32:
+        return {}
+    return dict(zip(hashes.tolist(), vectors, strict=True))
+
+
+def _write(file: Path, known: dict[str, np.ndarray]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as part:
+            np.savez(part, hashes=np.array(list(known)), vectors=np.stack(list(known.values())))
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,48 @@
+import json
+import os
+
+import open_clip
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+
+# what the Makefile sets, for whoever calls pytest alone: the numbers are those of the bundled pictures and model
+os.environ.update(COURSE_PICTURES="bundled", CLIP_MODEL="bundled", TQDM_DISABLE="1")
+
+TINY = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    },
+    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+}
+
+
+def write_tiny_model(folder, seed=0, **model_cfg):
+    """Write a random model of 6 MB in open_clip's folder format."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {**TINY, "model_cfg": {**TINY["model_cfg"], **model_cfg}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**config["model_cfg"])
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Six different pictures in two classes, three formats, several sizes."""
+    folder = tmp_path / "pictures"
+    for i, name in enumerate(("a/0.jpg", "a/1.png", "a/2.webp", "b/3.jpg", "b/4.png", "b/5.jpg")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGB", (50 + 20 * i, 60), (40 * i, 200 - 30 * i, 90))
+        ImageDraw.Draw(picture).ellipse((5, 5, 20 + 5 * i, 40), fill=(250 - 40 * i, 30 * i, 10))
+        picture.save(folder / name)
+    return folder

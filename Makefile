@@ -39,6 +39,7 @@ bench: $(VENV)/test
 	$(COURSE) $(BIN)/python benchmarks/encode.py
 
 notebooks: $(VENV)/test
+	rm -rf .cache  # so that the outputs show what encoding costs
 	$(COURSE) $(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)
 
 test: $(VENV)/test

@@ -1,6 +1,7 @@
 """Find, open and resize pictures: one way to open a picture, one list of them, one matrix of pixels."""
 
 import argparse
+import contextlib
 import os
 import stat
 import unicodedata
@@ -354,7 +355,8 @@ def use_pictures(folder: str | Path | None) -> None:
         _OWN_PICTURES.unlink(missing_ok=True)
         return
     root = Path(folder).expanduser().resolve()
-    load_gallery(root)
+    with contextlib.redirect_stdout(None):  # `load_pictures`, which comes next, will say how many were skipped
+        load_gallery(root)
     _OWN_PICTURES.write_text(str(root), encoding="utf-8")
 
 
@@ -369,7 +371,7 @@ def load_pictures() -> tuple[Gallery, Gallery]:
     Returns
     -------
     (Gallery, Gallery)
-        ``gallery, queries``: no picture is in both.
+        ``gallery, queries``: no picture is in both. What could not be opened is named in ``gallery.skipped``.
     """
     chosen = os.environ.get("COURSE_PICTURES", "")
     if not chosen and _OWN_PICTURES.exists():
@@ -385,7 +387,9 @@ def load_pictures() -> tuple[Gallery, Gallery]:
         held_out[i] = seen[label] % 6 == 2  # the second, the eighth, …: a class of one stays in the gallery
     if not held_out.any():
         raise ValueError(f"{root} holds too few pictures to search: put at least two into a class")
-    return everything.take(np.flatnonzero(~held_out)), everything.take(np.flatnonzero(held_out))
+    gallery, queries = everything.take(np.flatnonzero(~held_out)), everything.take(np.flatnonzero(held_out))
+    gallery.skipped.extend(everything.skipped)
+    return gallery, queries
 
 
 def main(arguments: list[str] | None = None) -> None:

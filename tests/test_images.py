@@ -368,8 +368,10 @@ def test_bundled_pictures_unless_told_otherwise(own, monkeypatch):
 
 
 def test_own_pictures_are_split_by_class(own):
+    (own / "cat" / "bad.png").write_bytes(b"bad")
     images.use_pictures(own)
     gallery, queries = images.load_pictures()
+    assert [path.name for path, _ in gallery.skipped] == ["bad.png"]
     assert (len(gallery), len(queries)) == (12, 2) and queries.labels.tolist() == ["cat", "dog"]
     assert not set(gallery.paths) & set(queries.paths)
 

@@ -1,0 +1,654 @@
+"""A gallery in ChromaDB: index it once, bring it up to date, query it by picture, sentence or vector.
+
+The same code serves an index in memory, in a folder, and on a server. Two habits of Chroma's are made good here:
+
+- It lets several processes open one folder, loses vectors without a word when two of them write, and goes on
+  answering from what it read first. Here a writer holds the folder's lock, and a reader that finds that another process
+  has written opens the folder anew.
+- When vectors are stored, replaced and removed, its graph can lose the way to others: they are still there, and no
+  query finds them any more (chroma-core/chroma#7758). Here every sync that changed anything asks each picture for
+  itself, and stores anew those that are not found.
+"""
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
+
+import chromadb
+import httpx
+import numpy as np
+from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
+from chromadb.errors import ChromaError, InvalidArgumentError, InvalidDimensionException, NotFoundError
+from filelock import FileLock, Timeout
+from PIL import ExifTags, Image
+from tqdm.auto import tqdm
+
+from helpers.clip import Encoder
+from helpers.embeddings import content_hash
+from helpers.images import QUIET, Gallery, PictureSource
+
+_Result = TypeVar("_Result")
+
+SPACES = ("cosine", "l2", "ip")
+HNSW = {"ef_construction": 200, "ef_search": 200, "max_neighbors": 32}
+"""The settings of the graph, named in full, so that no result depends on a default of Chroma's."""
+
+FIELDS = ("label", "split", "hash", "width", "height")
+"""What is stored beside each vector, to filter by."""
+
+BATCH = 256
+"""Pictures that are encoded and stored at a time: what a sync that is killed may have to do again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One answer of a query.
+
+    Attributes
+    ----------
+    path : Path
+        The picture.
+    label : str
+        Its class, ``""`` if it has none.
+    score : float
+        In the space ``cosine`` the cosine similarity and in ``ip`` the inner product, larger is nearer; in ``l2`` the
+        Euclidean distance, smaller is nearer.
+    id : str
+        Its path below the gallery's folder, the same on every system.
+    """
+
+    path: Path
+    label: str
+    score: float
+    id: str
+
+
+@dataclass
+class Report:
+    """What a sync did.
+
+    Attributes
+    ----------
+    added, updated, removed, unchanged : int
+        Numbers of pictures.
+    repaired : int
+        Pictures that were stored and could not be found any more; they were stored anew.
+    skipped : list of (Path, str)
+        The pictures that could not be opened, each with the reason; they are not in the index.
+    """
+
+    added: int = 0
+    updated: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    repaired: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+
+class Index:
+    """A collection of Chroma's that mirrors a gallery. Made by `open_index`.
+
+    Attributes
+    ----------
+    name, space : str
+        As given to `open_index`.
+    where : str
+        ``"memory"``, the folder, or the address.
+    """
+
+    def __init__(self, home: "_Home", encoder: Encoder, name: str, space: str) -> None:
+        self.name, self.space, self.where = name, space, home.where
+        self._home, self._encoder = home, encoder
+        self._collection, self._seen = None, -1
+        home.read(self._open)
+
+    def __repr__(self) -> str:
+        return f"{self.count()} pictures in the index {self.name!r} ({self.space}, {self.where})"
+
+    def count(self) -> int:
+        """Return the number of pictures in the index."""
+        return self._home.read(lambda: self._open().count())
+
+    def sync(self, gallery: Gallery) -> Report:
+        """Make the index equal to a gallery: encode what is new or changed, remove what is gone.
+
+        Stored batch by batch: a sync that is stopped, or killed, loses nothing that was stored, and the next one does
+        the rest.
+
+        Parameters
+        ----------
+        gallery : Gallery
+
+        Returns
+        -------
+        Report
+
+        Raises
+        ------
+        ValueError
+            The gallery is empty (nothing is removed), or the index was built with another encoder.
+        RuntimeError
+            Another process is syncing the same folder.
+        OSError
+            The disk is full or read-only, or the server is gone. What was stored before stays.
+        """
+        if not len(gallery):
+            raise ValueError("the gallery is empty: nothing was changed in the index")
+        with self._home.syncing():
+            return self._sync(gallery)
+
+    def _sync(self, gallery: Gallery) -> Report:
+        root, split = str(gallery.root.resolve()), gallery.root.name if gallery.root.name in ("train", "test") else ""
+        self._collection = None  # notes that another program has left in it are seen only when it is fetched anew
+        stored = self._home.read(lambda: _metadata(self._checked()))
+        limit = self._home.client.get_max_batch_size()
+        self._note(root=root)
+        report = Report(skipped=list(gallery.skipped))
+        wanted = {}
+        for path, label in zip(gallery.paths, gallery.labels.tolist(), strict=True):
+            try:
+                wanted[path.relative_to(gallery.root).as_posix()] = (path, label, content_hash(path))
+            except OSError as error:
+                report.skipped.append((path, f"cannot be read any more ({error.strerror})"))
+
+        same = [key for key, (_, _, digest) in wanted.items() if stored.get(key, {}).get("hash") == digest]
+        gone = [key for key in stored if key not in wanted]
+        todo = sorted(wanted.keys() - set(same))
+        if gone or todo:
+            self._note(unchecked=True)  # a sync that is killed from here on leaves this note to the next one
+        for part in _parts(gone, limit):
+            self._home.write(lambda part=part: self._checked().delete(ids=part))
+        report.removed = len(gone)
+
+        moved = [key for key in same if (stored[key].get("label"), stored[key].get("split")) != (wanted[key][1], split)]
+        for part in _parts(moved, limit):
+            new = [{"label": wanted[key][1], "split": split} for key in part]
+            self._home.write(lambda part=part, new=new: self._checked().update(ids=part, metadatas=new))
+        report.updated, report.unchanged = len(moved), len(same) - len(moved)
+
+        with tqdm(total=len(todo), desc="Indexing", unit=" pictures", delay=1, leave=False, disable=QUIET) as progress:
+            for part in _parts(todo, min(BATCH, limit)):
+                self._store(part, wanted, split, stored, report)
+                progress.update(len(part))
+        if self._open().metadata.get("unchecked"):
+            report.repaired = self._repair()
+            self._note(unchecked=False)
+        return report
+
+    def _note(self, **notes: str | bool) -> None:
+        """Write something into the collection's own metadata, unless it stands there already."""
+        before = self._home.read(lambda: self._checked().metadata)
+        if {**before, **notes} != before:
+            self._home.write(lambda: self._checked().modify(metadata={**before, **notes}))
+
+    def _store(self, keys: Sequence[str], wanted: dict, split: str, stored: dict, report: Report) -> None:
+        """Encode some pictures and store them; one that cannot be opened any more is left out, and named."""
+        try:
+            vectors = self._encoder.encode_images([wanted[key][0] for key in keys])
+            reasons = dict(self._encoder.skipped)
+        except ValueError as error:  # none of them can be opened
+            vectors, reasons = np.full((len(keys), self._encoder.dim), np.nan), {}
+            default = str(error)
+        else:
+            default = "it could not be encoded"
+        ids, rows, metadata = [], [], []
+        for key, vector in zip(keys, vectors, strict=True):
+            path, label, digest = wanted[key]
+            if not np.isfinite(vector).all():
+                report.skipped.append((path, reasons.get(str(path), default)))
+                continue
+            width, height = _size(path)
+            ids.append(key)
+            rows.append(vector)
+            metadata.append({"label": label, "split": split, "hash": digest, "width": width, "height": height})
+        old = [key for key in keys if key in stored]
+        if old:  # taken out and put in: a vector that is replaced in its place costs others their way
+            self._home.write(lambda: self._checked().delete(ids=old))
+        if ids:
+            self._home.write(lambda: self._checked().upsert(ids=ids, embeddings=np.stack(rows), metadatas=metadata))
+        changed = sum(key in stored for key in ids)
+        report.updated += changed
+        report.removed += len(old) - changed
+        report.added += len(ids) - changed
+
+    def _repair(self) -> int:
+        """Ask every picture for itself, and store anew those that are not found; return how many these were."""
+        repaired: set[str] = set()
+        for _ in range(5):
+            ids = self._home.read(lambda: self._checked().get(include=[])["ids"])
+            lost = []
+            for part in _parts(ids, BATCH):
+                lost += self._home.read(lambda part=part: self._lost(part))
+            if not lost:
+                break
+            repaired.update(lost)
+            for part in _parts(lost, BATCH):
+                self._home.write(lambda part=part: self._store_anew(part))
+        return len(repaired)
+
+    def _lost(self, ids: Sequence[str]) -> list[str]:
+        """Return those of some stored pictures that a search with their own vectors should find, and does not."""
+        stored = self._checked().get(ids=list(ids), include=["embeddings"])
+        found = self._checked().query(query_embeddings=stored["embeddings"], n_results=10, include=["distances"])
+        own = 1 - (stored["embeddings"] ** 2).sum(axis=1) if self.space == "ip" else np.zeros(len(stored["ids"]))
+        return [
+            key
+            for key, near, distances, distance in zip(stored["ids"], found["ids"], found["distances"], own, strict=True)
+            # behind ten others that are as near, copies of it for instance, it is not lost
+            if key not in near and (len(near) < 10 or distance < distances[-1] - 1e-5)
+        ]
+
+    def _store_anew(self, ids: Sequence[str]) -> None:
+        stored = self._checked().get(ids=list(ids), include=["embeddings", "metadatas"])
+        self._checked().delete(ids=stored["ids"])
+        self._checked().add(ids=stored["ids"], embeddings=stored["embeddings"], metadatas=stored["metadatas"])
+
+    def query(
+        self,
+        image: PictureSource | Image.Image | None = None,
+        text: str | None = None,
+        vector: np.ndarray | None = None,
+        k: int = 5,
+        where: dict[str, Any] | None = None,
+    ) -> list[Match]:
+        """Find the nearest pictures to one picture, sentence or vector.
+
+        Parameters
+        ----------
+        image : str, Path, binary file or PIL image, optional
+        text : str, optional
+        vector : ndarray of shape (dim,), optional
+            Exactly one of the three is given.
+        k : int
+            How many; all there are, if there are fewer.
+        where : dict, optional
+            Only pictures that fit: ``{"label": "windmill"}``, ``{"width": {"$gt": 200}}``, … in Chroma's own notation,
+            over `FIELDS`.
+
+        Returns
+        -------
+        list of Match
+            The nearest first; equally near ones in the order of the gallery, also where only some of them are among
+            the first `k`.
+
+        Raises
+        ------
+        ValueError
+            Not exactly one query; a vector of the wrong width, with NaN, or of length zero in the space ``cosine``;
+            k below 1; a filter over a field that is not stored; an index built with another encoder.
+        OSError
+            The server or the folder is gone, or cannot be read.
+        """
+        if sum(query is not None for query in (image, text, vector)) != 1:
+            raise ValueError("give exactly one of image, text and vector")
+        if k < 1:
+            raise ValueError(f"k is {k}: ask for at least one picture")
+        _check_fields(where)
+        if image is not None:
+            vector = self._encoder.encode_images([image])[0]
+        elif text is not None:
+            vector = self._encoder.encode_texts([text])[0]
+        vector = self._check_vector(vector)
+        wanted = k + 1  # one more, to see whether the last place is shared
+        while True:
+            ids, distances, metadata = self._nearest(vector, wanted, where)
+            if len(ids) < wanted or distances[-1] > distances[k - 1]:
+                break
+            wanted *= 2
+        root = (self._collection.metadata or {}).get("root", ".")
+        order = sorted(range(len(ids)), key=lambda i: (distances[i], ids[i].split("/")))[:k]
+        return [Match(Path(f"{root}/{ids[i]}"), metadata[i]["label"], self._score(distances[i]), ids[i]) for i in order]
+
+    def _nearest(self, vector: np.ndarray, k: int, where: dict | None) -> tuple[list[str], list[float], list[dict]]:
+        """Return ids, distances and metadata of the nearest `k`, by increasing distance."""
+        found = self._home.read(
+            lambda: self._checked().query(
+                query_embeddings=[vector], n_results=k, where=where, include=["distances", "metadatas"]
+            )
+        )
+        return found["ids"][0], found["distances"][0], found["metadatas"][0]
+
+    def _score(self, distance: float) -> float:
+        return max(distance, 0.0) ** 0.5 if self.space == "l2" else 1.0 - distance
+
+    def _check_vector(self, vector: np.ndarray) -> np.ndarray:
+        vector = np.asarray(vector, dtype=np.float32)
+        if vector.shape != (self._encoder.dim,):
+            raise ValueError(f"the index holds vectors of shape ({self._encoder.dim},), and this one is {vector.shape}")
+        if not np.isfinite(vector).all():
+            raise ValueError("the vector holds NaN or infinity")
+        if self.space == "cosine" and not vector.any():
+            raise ValueError("the vector is zero: it has no direction, so no cosine")
+        return vector
+
+    def clear(self) -> None:
+        """Remove everything from the index and give it to this index's encoder; the next sync builds it anew."""
+
+        def start_anew() -> None:
+            self._home.client.delete_collection(self.name)
+            self._collection = self._create(self._home.client)
+
+        with self._home.syncing():
+            self._home.write(start_anew)
+
+    def _open(self) -> chromadb.Collection:
+        """Return the collection as it is now."""
+        if self._collection is None or self._seen != self._home.opened:
+            self._collection, self._seen = self._create(self._home.client), self._home.opened
+        return self._collection
+
+    def _checked(self) -> chromadb.Collection:
+        """As `_open`, for this encoder and space only."""
+        collection = self._open()
+        built = collection.metadata or {}
+        if built.get("encoder") != self._encoder.fingerprint:
+            theirs = f"{built.get('encoder_name', 'of another program')} ({built.get('encoder', 'unknown')})"
+            ours = f"{self._encoder.name} ({self._encoder.fingerprint})"
+            raise ValueError(
+                f"the index {self.name!r} was built with the encoder {theirs}, and this one is {ours}: their vectors "
+                "cannot be compared. Open the index under another name, or rebuild it: index.clear(), then "
+                "index.sync(gallery)"
+            )
+        if built.get("space") != self.space:
+            raise ValueError(
+                f"the index {self.name!r} was built for the space {built.get('space')!r}, and this is "
+                f"{self.space!r}: open it with that space, or under another name"
+            )
+        return collection
+
+    def _create(self, client: chromadb.ClientAPI) -> chromadb.Collection:
+        metadata = {
+            "encoder": self._encoder.fingerprint,
+            "encoder_name": self._encoder.name,
+            "space": self.space,
+        }
+        return client.get_or_create_collection(
+            self.name,
+            metadata=metadata,
+            configuration={"hnsw": {"space": self.space, **HNSW}},
+            embedding_function=None,
+        )
+
+
+def open_index(
+    where: str | Path | None = None, *, encoder: Encoder, name: str = "pictures", space: str = "cosine"
+) -> Index:
+    """Open an index, or make an empty one.
+
+    Parameters
+    ----------
+    where : str or Path, optional
+        A folder, made if it is not there; or the address of a Chroma server, such as ``"http://localhost:8000"``; or
+        nothing, for an index in memory that is gone with the process. Headers, tenant and database of a server are
+        those of Chroma's own settings: ``CHROMA_SERVER_HEADERS``, ``CHROMA_TENANT``, ``CHROMA_DATABASE``.
+    encoder : Encoder
+        What turns pictures and sentences into vectors. An index remembers its encoder and refuses any other.
+    name : str
+        3 to 512 letters, digits, ``.``, ``_`` or ``-``. One folder or server holds as many indexes as you like.
+    space : {"cosine", "l2", "ip"}
+
+    Returns
+    -------
+    Index
+
+    Raises
+    ------
+    ValueError
+        The space or name is unknown, or the folder holds something else than an index.
+    ConnectionError
+        No server answers at the address.
+    OSError
+        The folder cannot be written, or its index cannot be read.
+    """
+    if space not in SPACES:
+        raise ValueError(f"unknown space {space!r}: choose one of {', '.join(SPACES)}")
+    if where is None:
+        home: _Home = _Memory()
+    elif str(where).startswith(("http://", "https://")):
+        home = _Server(str(where))
+    else:
+        home = _Folder.at(Path(where))
+    return Index(home, encoder, name, space)
+
+
+def _settings() -> Settings:
+    return Settings(anonymized_telemetry=False)
+
+
+class _Home:
+    """Where collections live.
+
+    Attributes
+    ----------
+    where : str
+        For people.
+    client : chromadb.ClientAPI
+    opened : int
+        How often it was opened anew.
+    """
+
+    where: str
+    client: chromadb.ClientAPI
+    opened = 0
+
+    def read(self, action: Callable[[], _Result]) -> _Result:
+        """Do something that only reads, and say Chroma's errors in words."""
+        with self._in_words():
+            return self._read(action)
+
+    def write(self, action: Callable[[], _Result]) -> _Result:
+        """Do something that writes, and say Chroma's errors in words."""
+        with self._in_words():
+            return self._write(action)
+
+    def _read(self, action: Callable[[], _Result]) -> _Result:
+        return action()
+
+    def _write(self, action: Callable[[], _Result]) -> _Result:
+        return action()
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Hold off other processes for a whole sync."""
+        yield
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (InvalidArgumentError, InvalidDimensionException) as error:
+            raise ValueError(str(error)) from error
+        except NotFoundError as error:
+            self.opened += 1  # so that the next call looks for the collection again
+            raise OSError(
+                f"the index in {self.where} was removed or rebuilt by another program: sync it, or ask again"
+            ) from error
+        except (ChromaError, OSError, httpx.HTTPError) as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            raise OSError(
+                f"the index in {self.where} does not work ({said}). What was stored before is not lost"
+            ) from error
+
+
+class _Memory(_Home):
+    """A database of its own in this process, gone with it."""
+
+    where = "memory"
+
+    def __init__(self) -> None:
+        database = uuid.uuid4().hex  # otherwise all indexes in memory would share one
+        chromadb.AdminClient(_settings()).create_database(database)
+        self.client = chromadb.EphemeralClient(settings=_settings(), database=database)
+
+
+class _Server(_Home):
+    """A Chroma server: it keeps order among its clients by itself."""
+
+    def __init__(self, address: str) -> None:
+        self.where = address
+        parts = urlsplit(address)
+        secure = parts.scheme == "https"
+        port = parts.port or (443 if secure else 8000)
+        hint = f"start one with: chroma run --path FOLDER --port {port}"
+        try:
+            socket.create_connection((parts.hostname or "", port), timeout=3).close()
+        except OSError as error:
+            raise ConnectionError(f"no server answers at {address} ({error}): {hint}") from error
+        settings = _settings()
+        try:
+            self.client = chromadb.HttpClient(
+                parts.hostname,
+                port,
+                ssl=secure,
+                headers=settings.chroma_server_headers,
+                settings=settings,
+                tenant=os.environ.get("CHROMA_TENANT", DEFAULT_TENANT),
+                database=os.environ.get("CHROMA_DATABASE", DEFAULT_DATABASE),
+            )
+        except Exception as error:
+            raise ConnectionError(
+                f"what answers at {address} is no Chroma server ({str(error).splitlines()[0]}): {hint}"
+            ) from error
+
+
+class _Folder(_Home):
+    """A folder on this computer, shared with other processes through a lock."""
+
+    _known: ClassVar[dict[Path, "_Folder"]] = {}
+
+    @classmethod
+    def at(cls, folder: Path) -> "_Folder":
+        """Return the one home of a folder in this process (Chroma, too, keeps one)."""
+        folder = folder.expanduser().resolve()
+        if folder not in cls._known or not (folder / "chroma.sqlite3").is_file():
+            cls._known[folder] = cls(folder)
+        return cls._known[folder]
+
+    def __init__(self, folder: Path) -> None:
+        self.where, self._path = str(folder), folder
+        database = folder / "chroma.sqlite3"
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not database.is_file()):
+            raise ValueError(f"{folder} holds something else than an index: choose an empty folder or a new one")
+        if folder in self._known:
+            self._known.pop(folder)._close()
+        self._lock = FileLock(folder / "in_use.lock", poll_interval=0.005)
+        self._sync_lock = FileLock(folder / "syncing.lock")
+        self._counter = folder / "writes"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except OSError as error:
+            raise OSError(
+                f"the index in {folder} cannot be opened ({error.strerror}): it needs a folder that may be written to. "
+                "What was stored before is not lost"
+            ) from error
+        try:
+            self._connect()
+        finally:
+            self._lock.release()
+
+    def _connect(self) -> None:
+        try:
+            self.client = chromadb.PersistentClient(self._path, settings=_settings())
+        except Exception as error:
+            raise OSError(
+                f"the index in {self._path} cannot be opened ({str(error).splitlines()[0]}). If an older Chroma made "
+                "it, or a file of it is damaged, remove the folder and sync again"
+            ) from error
+        self._known_writes = self._writes_so_far()
+        self.opened += 1
+
+    def _close(self) -> None:
+        self.client.close()
+
+    def _writes_so_far(self) -> int:
+        """Count the writes of all processes: each leaves one byte in a file."""
+        try:
+            return self._counter.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _read(self, action: Callable[[], _Result]) -> _Result:
+        known = self._known_writes
+        if self._writes_so_far() == known:
+            try:
+                result = action()
+            except Exception:
+                if self._writes_so_far() == known:
+                    raise
+            else:
+                if self._writes_so_far() == known:
+                    return result
+        return self._locked(action)  # another process has written, or has begun to: wait for it
+
+    def _write(self, action: Callable[[], _Result]) -> _Result:
+        return self._locked(action, writes=True)
+
+    def _locked(self, action: Callable[[], _Result], writes: bool = False) -> _Result:
+        if not (self._path / "chroma.sqlite3").is_file():
+            raise FileNotFoundError(f"the index in {self._path} is gone: open it anew and sync")
+        with self._lock:
+            if self._writes_so_far() != self._known_writes:
+                self._close()
+                self._connect()
+            if writes:
+                with self._counter.open("ab") as counter:
+                    counter.write(b".")
+                self._known_writes = self._writes_so_far()
+            return action()
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        try:
+            self._sync_lock.acquire(timeout=0)
+        except Timeout:
+            raise RuntimeError(
+                f"another process is syncing {self.where}: wait until it is done, or let both use a server "
+                f"(chroma run --path {self.where})"
+            ) from None
+        try:
+            yield
+        finally:
+            self._sync_lock.release()
+
+
+def _parts(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Cut a list into parts of at most `size`."""
+    return (keys[start : start + size] for start in range(0, len(keys), size))
+
+
+def _metadata(collection: chromadb.Collection, page: int = 10_000) -> dict[str, dict]:
+    """Read what is stored beside each vector."""
+    stored: dict[str, dict] = {}
+    while True:
+        part = collection.get(include=["metadatas"], limit=page, offset=len(stored))
+        stored.update(zip(part["ids"], part["metadatas"], strict=True))
+        if len(part["ids"]) < page:
+            return stored
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return width and height of a picture as it is seen, upright."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4
+    return (height, width) if turned else (width, height)
+
+
+def _check_fields(where: dict[str, Any] | None) -> None:
+    """Raise unless a filter asks for fields that are stored: Chroma would answer with nothing, in silence."""
+    for key, value in (where or {}).items():
+        if key in ("$and", "$or"):
+            parts: Iterable = value if isinstance(value, list) else [value]
+            for part in parts:
+                _check_fields(part)
+        elif key not in FIELDS:
+            raise ValueError(f"unknown field {key!r} in the filter: choose among {', '.join(FIELDS)}")

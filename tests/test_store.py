@@ -1,0 +1,656 @@
+"""The index: equal to its gallery and to exact search, whatever is killed, shared, full, broken or gone."""
+
+import multiprocessing
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import clip, images, metrics, store
+
+# children start in milliseconds from a server process that has imported everything, and that has no threads
+children = multiprocessing.get_context("forkserver")
+children.set_forkserver_preload(["helpers.store"])
+
+
+class Colours:
+    """A stand-in for an encoder: 4 × 4 pixels as a vector; it counts what it was asked for, and may be slow."""
+
+    def __init__(self, name="colours", fingerprint="f00d", seconds=0.0):
+        self.name, self.fingerprint, self.seconds, self.dim = name, fingerprint, seconds, 48
+        self.asked, self.skipped = 0, []
+
+    def encode_images(self, pictures):
+        self.skipped, rows = [], []
+        for picture in pictures:
+            self.asked += 1
+            time.sleep(self.seconds)
+            try:
+                opened = picture if isinstance(picture, Image.Image) else images.open_rgb(picture)
+                rows.append(np.asarray(opened.resize((4, 4)), dtype=np.float32).ravel() - 100)
+            except ValueError as error:
+                self.skipped.append((str(picture), str(error)))
+                rows.append(np.full(48, np.nan, dtype=np.float32))
+        if len(self.skipped) == len(rows):
+            raise ValueError(f"none of the {len(rows)} pictures could be opened: {self.skipped[0][1]}")
+        return np.stack(rows)
+
+    def encode_texts(self, texts):
+        return np.stack([np.random.default_rng(len(text)).normal(size=48).astype(np.float32) for text in texts])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """40 different pictures in four classes, two of them equal."""
+    root = tmp_path / "train"
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = root / "abcd"[i % 4] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)).resize((24, 24)).save(path)
+    shutil.copy(root / "a" / "00.png", root / "b" / "01.png")
+    return root
+
+
+def ids(matches):
+    return [match.id for match in matches]
+
+
+def content(index):
+    """Everything that is stored: vectors (over HTTP they are rounded) and metadata by id."""
+    stored = index._open().get(include=["embeddings", "metadatas"])
+    rows = zip(stored["ids"], stored["embeddings"], stored["metadatas"], strict=True)
+    return {key: (tuple(np.round(vector, 3).tolist()), sorted(metadata.items())) for key, vector, metadata in rows}
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start_server(path, port):
+    program = Path(sys.executable).parent / "chroma"
+    command = [program, "run", "--path", path, "--port", str(port)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    return running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    port = free_port()
+    running = start_server(tmp_path_factory.mktemp("server"), port)
+    yield f"http://localhost:{port}"
+    running.terminate()
+    running.wait()
+
+
+@pytest.fixture(params=["memory", "folder", "server"])
+def where(request, tmp_path):
+    """Each kind of place in turn; the same code has to serve all of them."""
+    if request.param == "server":
+        return request.getfixturevalue("server")
+    return None if request.param == "memory" else tmp_path / "index"
+
+
+@pytest.fixture
+def name(request):
+    """A name of its own for each test: the server is shared."""
+    return "".join(c if c.isalnum() else "-" for c in request.node.name)[:60].strip("-")
+
+
+# ------------------------------------------------------------------------------------------------------------ syncing
+
+
+def test_a_sync_makes_the_index_equal_to_the_gallery_and_encodes_only_what_is_new(folder, where, name):
+    encoder = Colours()
+    index = store.open_index(where, encoder=encoder, name=name)
+    report = index.sync(images.load_gallery(folder))
+    assert (report.added, report.updated, report.removed, report.unchanged, report.skipped) == (40, 0, 0, 0, [])
+    assert index.count() == encoder.asked == 40
+
+    report = index.sync(images.load_gallery(folder))
+    assert (report.added, report.unchanged, encoder.asked) == (0, 40, 40)
+
+    Image.new("RGB", (30, 20), "red").save(folder / "a" / "04.png")
+    shutil.rmtree(folder / "c")
+    Image.new("RGB", (20, 20), "blue").save(folder / "d" / "new.jpg")
+    gallery = images.load_gallery(folder)
+    report = index.sync(gallery)
+    assert (report.added, report.updated, report.removed, report.unchanged) == (1, 1, 10, 29)
+    assert encoder.asked == 42 and index.count() == 31
+    fresh = store.open_index(encoder=Colours())
+    fresh.sync(gallery)
+    assert content(index) == content(fresh)
+    metadata = dict(content(index)["a/04.png"][1])
+    assert metadata | {"hash": ""} == {"label": "a", "split": "train", "hash": "", "width": 30, "height": 20}
+
+
+def test_an_index_is_still_there_when_it_is_opened_again(folder, tmp_path):
+    gallery = images.load_gallery(folder)
+    store.open_index(tmp_path / "index", encoder=Colours()).sync(gallery)
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:2]\n"
+        "from test_store import Colours, ids; from helpers import store\n"
+        "encoder = Colours(); index = store.open_index(sys.argv[2], encoder=encoder)\n"
+        "print(index.count(), ids(index.query(image=sys.argv[3], k=1)), encoder.asked)"
+    )
+    arguments = [Path(__file__).parent, tmp_path / "index", gallery.paths[7]]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.stdout == f"40 ['{gallery.paths[7].relative_to(folder).as_posix()}'] 1\n", done.stderr
+
+
+def test_another_split_changes_the_metadata_without_encoding(folder, tmp_path):
+    encoder = Colours()
+    index = store.open_index(encoder=encoder)
+    index.sync(images.load_gallery(folder))
+    folder = folder.rename(tmp_path / "test")
+    report = index.sync(images.load_gallery(folder))
+    assert (report.updated, report.unchanged, encoder.asked) == (40, 0, 40)
+    match = index.query(image=folder / "a" / "04.png", k=1, where={"split": "test"})[0]
+    assert match.path == folder / "a" / "04.png" and match.path.is_file()
+
+
+def test_bad_pictures_are_left_out_and_named(folder):
+    (folder / "a" / "bad.png").write_bytes(b"bad")
+    gallery = images.load_gallery(folder)
+    gallery.paths[5].write_bytes(b"damaged since it was loaded")
+    index = store.open_index(encoder=Colours())
+    report = index.sync(gallery)
+    assert report.added == index.count() == 39
+    assert {path.name for path, _ in report.skipped} == {"bad.png", gallery.paths[5].name}
+    assert all(reason for _, reason in report.skipped)
+    assert index.sync(images.load_gallery(folder)).unchanged == 39
+
+
+def test_a_picture_that_goes_bad_leaves_the_index_and_is_named(folder):
+    index = store.open_index(encoder=Colours())
+    gallery = images.load_gallery(folder)
+    index.sync(gallery)
+    gallery.paths[3].write_bytes(b"damaged since it was stored")
+    gallery.paths[4].unlink()
+    report = index.sync(gallery)
+    assert (report.removed, report.unchanged, index.count()) == (2, 38, 38)
+    assert {path for path, _ in report.skipped} == {gallery.paths[3], gallery.paths[4]}
+    assert all(reason for _, reason in report.skipped)
+
+
+def test_width_and_height_are_those_of_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "portrait.jpg", exif=exif)
+    index = store.open_index(encoder=Colours())
+    index.sync(images.load_gallery(tmp_path))
+    assert ids(index.query(text="a", where={"$and": [{"width": 20}, {"height": 40}]})) == ["portrait.jpg"]
+
+
+class Given(Colours):
+    """Gives each picture the vector that stands in a table under its name."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.table = table
+        self.dim = len(next(iter(table.values())))
+
+    def encode_images(self, pictures):
+        self.skipped = []
+        return np.stack([self.table[Path(picture).name] for picture in pictures])
+
+
+def test_every_picture_is_found_after_many_were_replaced_and_removed(tmp_path, monkeypatch):
+    """Chroma 1.5.9 alone loses the way to some (chroma-core/chroma#7758); a weaker graph than ours loses more."""
+    monkeypatch.setattr(store, "HNSW", {"ef_construction": 20, "ef_search": 20, "max_neighbors": 4})
+    rng = np.random.default_rng(0)
+    middles = rng.normal(size=(40, 16))
+    table = {f"{i:03d}.png": rng.normal(middles[i % 40], 0.1).astype(np.float32) for i in range(600)}
+    for name in table:
+        Image.new("RGB", (1, 1)).save(tmp_path / name)
+    encoder = Given(table)
+    index = store.open_index(encoder=encoder)
+    gallery = images.load_gallery(tmp_path)
+    index.sync(gallery)
+    repaired = 0
+    for turn in range(4):
+        for path in gallery.paths[turn::3]:
+            table[path.name] = rng.normal(middles[int(rng.integers(40))], 0.1).astype(np.float32)
+            Image.new("RGB", (1, 2 + turn)).save(path)  # its content changes, so it is encoded again
+        report = index.sync(gallery.take(sorted(rng.choice(600, 500, replace=False))))
+        repaired += report.repaired
+        index.sync(gallery)
+    assert index.count() == 600
+    lost = [name for name, vector in table.items() if index.query(vector=vector, k=1)[0].id != name]
+    assert lost == []
+    assert repaired > 0, "this test wants a graph that loses something"
+
+
+def test_a_batch_without_any_readable_picture_does_not_stop_the_rest(folder, monkeypatch):
+    monkeypatch.setattr(store, "BATCH", 4)
+    gallery = images.load_gallery(folder)
+    for path in gallery.paths[:8]:
+        path.write_bytes(b"")
+    report = store.open_index(encoder=Colours()).sync(gallery)
+    assert report.added == 32 and len(report.skipped) == 8
+
+
+def test_an_empty_gallery_changes_nothing(folder):
+    index = store.open_index(encoder=Colours())
+    gallery = images.load_gallery(folder)
+    index.sync(gallery)
+    with pytest.raises(ValueError, match="gallery is empty: nothing was changed"):
+        index.sync(gallery.take([]))
+    assert index.count() == 40
+
+
+# ------------------------------------------------------------------------------------------------------------- querying
+
+
+@pytest.mark.parametrize("space", store.SPACES)
+def test_the_answers_are_those_of_exact_search(folder, where, name, space):
+    encoder, gallery = Colours(), images.load_gallery(folder)
+    index = store.open_index(where, encoder=encoder, name=name, space=space)
+    index.sync(gallery)
+    G = encoder.encode_images(gallery.paths)
+    queries = np.vstack([G[:10], np.random.default_rng(1).normal(size=(20, 48)).astype(np.float32) * 50])
+    keys = np.array([path.relative_to(folder).as_posix() for path in gallery.paths])
+    for query in queries:
+        matches = index.query(vector=query, k=40)
+        if space == "ip":
+            values = G.astype(np.float64) @ query
+            order = np.argsort(-values, kind="stable")
+            np.testing.assert_allclose([m.score for m in matches], values[order], rtol=1e-3, atol=5)
+        else:
+            order, scores = (part[0] for part in metrics.rank(query[None], G, metric=space, k=None))
+            np.testing.assert_allclose([m.score for m in matches], scores, rtol=1e-4, atol=2e-2)
+        assert ids(matches) == keys[order].tolist()
+        assert [m.label for m in matches] == gallery.labels[order].tolist()
+
+
+def test_every_stored_picture_finds_itself_and_equals_come_in_order(folder):
+    index = store.open_index(encoder=Colours())
+    gallery = images.load_gallery(folder)
+    index.sync(gallery)
+    for path in gallery.paths:
+        first = index.query(image=path, k=2)
+        assert first[0].score == pytest.approx(1, abs=1e-5)
+        if path.name in ("00.png", "01.png"):
+            assert ids(first) == ["a/00.png", "b/01.png"]
+            assert ids(index.query(image=path, k=1)) == ["a/00.png"], "the first of equals, not any of them"
+        else:
+            assert first[0].path == path
+
+
+def test_queries_by_picture_text_and_filter(folder, where, name):
+    index = store.open_index(where, encoder=Colours(), name=name)
+    index.sync(images.load_gallery(folder))
+    path = folder / "b" / "05.png"
+    assert ids(index.query(image=Image.open(path), k=1)) == ids(index.query(image=str(path), k=1)) == ["b/05.png"]
+    with path.open("rb") as file:
+        assert ids(index.query(image=file, k=1)) == ["b/05.png"]
+    assert len(index.query(text="a red apple", k=3)) == 3
+    assert {m.label for m in index.query(image=path, k=20, where={"label": "c"})} == {"c"}
+    assert {m.label for m in index.query(image=path, k=40, where={"label": {"$in": ["a", "d"]}})} == {"a", "d"}
+    both = {"$and": [{"label": "a"}, {"width": {"$gt": 1000}}]}
+    assert index.query(image=path, where=both) == []
+    assert len(index.query(image=path, k=1000)) == 40, "k larger than the index"
+
+
+def test_an_empty_index_has_no_answers():
+    index = store.open_index(encoder=Colours())
+    assert index.count() == 0 and index.query(text="anything") == []
+
+
+@pytest.mark.parametrize("query, said", [
+    ({}, "exactly one of image, text and vector"),
+    ({"text": "a", "vector": np.ones(48)}, "exactly one"),
+    ({"vector": np.ones(47)}, r"vectors of shape \(48,\), and this one is \(47,\)"),
+    ({"vector": np.ones((1, 48))}, r"this one is \(1, 48\)"),
+    ({"vector": np.full(48, np.nan)}, "holds NaN"),
+    ({"vector": np.zeros(48)}, "no direction, so no cosine"),
+    ({"text": "a", "k": 0}, "k is 0"),
+    ({"text": "a", "where": {"colour": "red"}}, "unknown field 'colour'.*label, split"),
+    ({"text": "a", "where": {"$or": [{"label": "a"}, {"colour": "red"}]}}, "unknown field 'colour'"),
+    ({"text": "a", "where": {"label": {"$like": "a"}}}, "where operator"),
+])  # fmt: skip
+def test_queries_that_make_no_sense(folder, query, said):
+    index = store.open_index(encoder=Colours())
+    index.sync(images.load_gallery(folder))
+    with pytest.raises(ValueError, match=said):
+        index.query(**query)
+    assert len(index.query(text="the next query works")) == 5
+
+
+def test_a_picture_that_cannot_be_opened_is_no_query(folder):
+    index = store.open_index(encoder=Colours())
+    index.sync(images.load_gallery(folder))
+    (folder / "bad.png").write_bytes(b"bad")
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        index.query(image=folder / "bad.png")
+
+
+# ------------------------------------------------------------------------------------------------ encoders and spaces
+
+
+def test_an_index_refuses_another_encoder_until_it_is_rebuilt(folder, where, name):
+    gallery = images.load_gallery(folder)
+    store.open_index(where or "unused", encoder=Colours(), name=name).sync(gallery) if where else None
+    first = store.open_index(where, encoder=Colours(), name=name)
+    first.sync(gallery)
+    other = store.Index(first._home, Colours("CLIP", "beef"), name, "cosine")
+    for action in (lambda: other.query(text="a"), lambda: other.sync(gallery)):
+        with pytest.raises(ValueError, match=r"colours \(f00d\).*CLIP \(beef\).*index\.clear\(\)"):
+            action()
+    other.clear()
+    assert other.sync(gallery).added == 40
+    assert len(other.query(text="a")) == 5
+
+
+def test_an_index_refuses_another_space(folder, tmp_path):
+    store.open_index(tmp_path / "index", encoder=Colours(), space="l2").sync(images.load_gallery(folder))
+    with pytest.raises(ValueError, match="built for the space 'l2', and this is 'cosine'"):
+        store.open_index(tmp_path / "index", encoder=Colours()).query(text="a")
+
+
+def test_spaces_and_names_that_do_not_exist():
+    with pytest.raises(ValueError, match="unknown space 'manhattan': choose one of cosine, l2, ip"):
+        store.open_index(encoder=Colours(), space="manhattan")
+    with pytest.raises(ValueError, match="3-512 characters"):
+        store.open_index(encoder=Colours(), name="x")
+
+
+def test_two_indexes_in_memory_know_nothing_of_each_other(folder):
+    store.open_index(encoder=Colours()).sync(images.load_gallery(folder))
+    assert store.open_index(encoder=Colours()).count() == 0
+
+
+# ------------------------------------------------------------------------------------------------- killed, full, gone
+
+
+def sync_slowly(pictures, index, batch, seconds, result=None, name="pictures"):
+    store.BATCH = batch
+    try:
+        encoder = Colours(seconds=seconds)
+        report = store.open_index(index, encoder=encoder, name=name).sync(images.load_gallery(pictures))
+        said = f"added {report.added}"
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    if result is not None:
+        result.put(said)
+
+
+def test_a_sync_that_is_killed_loses_nothing_and_the_next_one_finishes(folder, tmp_path):
+    gallery = images.load_gallery(folder)
+    in_one_go = store.open_index(encoder=Colours())
+    in_one_go.sync(gallery)
+    expected = content(in_one_go)
+    moments = random.Random(0)
+    reached = set()
+    for turn in range(10):
+        where = tmp_path / f"index{turn}"
+        child = children.Process(target=sync_slowly, args=(folder, where, 4, 0.01))
+        child.start()
+        while not (where / "writes").exists():
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.5))
+        child.kill()
+        child.join()
+        index = store.open_index(where, encoder=Colours())
+        reached.add(index.count())
+        before = content(index)
+        assert all(expected[key] == value for key, value in before.items()), "what is stored is whole"
+        report = index.sync(gallery)
+        assert report.unchanged == len(before) and report.added == 40 - len(before)
+        assert content(index) == expected
+        for path in gallery.paths[::5]:
+            assert ids(index.query(image=path, k=40)) == ids(in_one_go.query(image=path, k=40))
+    assert len(reached) > 2, f"the moments differed: {sorted(reached)}"
+
+
+def test_a_second_process_that_syncs_the_same_folder_is_refused(folder, tmp_path):
+    result = children.Queue()
+    child = children.Process(target=sync_slowly, args=(folder, tmp_path / "index", 4, 0.05, result))
+    child.start()
+    while not (tmp_path / "index" / "writes").exists():
+        time.sleep(0.01)
+    index = store.open_index(tmp_path / "index", encoder=Colours())
+    with pytest.raises(RuntimeError, match=r"another process is syncing .*chroma run --path"):
+        index.sync(images.load_gallery(folder))
+    assert result.get(timeout=60) == "added 40"
+    child.join()
+    assert index.sync(images.load_gallery(folder)).unchanged == 40
+
+
+def test_a_reader_sees_what_another_process_writes(folder, tmp_path):
+    gallery = images.load_gallery(folder)
+    index = store.open_index(tmp_path / "index", encoder=Colours())
+    index.sync(gallery.take(range(8)))
+    child = children.Process(target=sync_slowly, args=(folder, tmp_path / "index", 4, 0.03))
+    child.start()
+    seen = set()
+    while child.is_alive():
+        seen.add(index.count())
+        match = index.query(image=gallery.paths[3], k=1)[0]
+        assert match.path == gallery.paths[3] and match.score == pytest.approx(1, abs=1e-5)
+    assert index.count() == 40 and len(seen) > 2
+    for path in gallery.paths[::3]:
+        assert index.query(image=path, k=1)[0].score == pytest.approx(1, abs=1e-5)
+
+
+def sync_with_little_room(pictures, index, room, result):
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # what a full disk does: no file can grow any further
+    sync_slowly(pictures, index, 4, 0, result)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of this kind exist on Unix only")
+def test_a_disk_that_is_full_costs_nothing_that_was_stored(folder, tmp_path):
+    gallery = images.load_gallery(folder)
+    index = store.open_index(tmp_path / "index", encoder=Colours())
+    index.sync(gallery.take(range(8)))
+    room = (tmp_path / "index" / "chroma.sqlite3").stat().st_size + 4096
+    result = children.Queue()
+    child = children.Process(target=sync_with_little_room, args=(folder, tmp_path / "index", room, result))
+    child.start()
+    said = result.get(timeout=60)
+    child.join()
+    assert said.startswith("OSError: the index in") and "does not work" in said and "not lost" in said
+    assert index.count() >= 8
+    report = index.sync(gallery)
+    assert report.added + report.unchanged == 40 and index.count() == 40
+
+
+def sync_without_permission(pictures, index, result):
+    if os.getuid() == 0:
+        os.setuid(65534)  # for root no folder is read-only
+    sync_slowly(pictures, index, 4, 0, result)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of this kind exist on Unix only")
+def test_a_folder_that_is_read_only_is_said_to_be_and_stays_as_it_is(folder):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as open_to_all:
+        index, pictures = Path(open_to_all, "index"), Path(open_to_all, "train")
+        shutil.copytree(folder, pictures)
+        gallery = images.load_gallery(pictures)
+        store.open_index(index, encoder=Colours()).sync(gallery.take(range(8)))
+        Path(open_to_all).chmod(0o755)
+        for path in (index, *index.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        result = children.Queue()
+        child = children.Process(target=sync_without_permission, args=(pictures, index, result))
+        child.start()
+        said = result.get(timeout=60)
+        child.join()
+        assert said.startswith("OSError: the index in") and "Permission denied" in said and "not lost" in said
+        for path in (index, *index.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        assert store.open_index(index, encoder=Colours()).count() == 8
+
+
+def test_a_folder_that_is_no_index(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for path in (tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(ValueError, match="holds something else than an index"):
+            store.open_index(path, encoder=Colours())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "chroma.sqlite3").write_bytes(b"SQLite format 3\0" + b"garbage" * 1000)
+    with pytest.raises(OSError, match="cannot be opened.*remove the folder and sync again"):
+        store.open_index(broken, encoder=Colours())
+
+
+def test_an_index_that_is_deleted_behind_its_back(folder, tmp_path):
+    index = store.open_index(tmp_path / "index", encoder=Colours())
+    index.sync(images.load_gallery(folder))
+    shutil.rmtree(tmp_path / "index")
+    for action in (index.count, lambda: index.query(text="a")):
+        with pytest.raises(FileNotFoundError, match="is gone: open it anew and sync"):
+            action()
+    again = store.open_index(tmp_path / "index", encoder=Colours())
+    assert again.sync(images.load_gallery(folder)).added == 40
+    assert len(again.query(text="a")) == 5
+
+
+# ----------------------------------------------------------------------------------------------------------- the server
+
+
+def test_an_address_where_nothing_listens():
+    port = free_port()
+    start = time.perf_counter()
+    with pytest.raises(ConnectionError, match=f"no server answers at .*chroma run --path FOLDER --port {port}"):
+        store.open_index(f"http://127.0.0.1:{port}", encoder=Colours())
+    assert time.perf_counter() - start < 5
+
+
+def test_an_address_where_something_else_listens():
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        def log_message(self, *arguments):
+            pass
+
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    with pytest.raises(ConnectionError, match="is no Chroma server"):
+        store.open_index(f"http://127.0.0.1:{other.server_address[1]}", encoder=Colours())
+    other.shutdown()
+    other.server_close()
+
+
+def ask(address, name, pictures, until, result):
+    """Query again and again; report the number of questions, and the first wrong answer."""
+    index = store.open_index(address, encoder=Colours(), name=name)
+    gallery = images.load_gallery(pictures)
+    asked = 0
+    try:
+        while not until.is_set():
+            path = gallery.paths[asked % 8]
+            match = index.query(image=path, k=1)[0]
+            if match.id not in (path.relative_to(pictures).as_posix(), "a/00.png"):
+                result.put(f"{path} found {match}")
+                return
+            asked += 1
+        result.put(asked)
+    except Exception as error:
+        result.put(f"{type(error).__name__}: {error}")
+
+
+def test_eight_clients_ask_while_one_syncs(folder, server, name):
+    gallery = images.load_gallery(folder)
+    index = store.open_index(server, encoder=Colours(seconds=0.02), name=name)
+    index.sync(gallery.take(range(8)))
+    result, until = children.Queue(), children.Event()
+    clients = [children.Process(target=ask, args=(server, name, folder, until, result)) for _ in range(8)]
+    for client in clients:
+        client.start()
+    for keep in (40, 20, 40):
+        index.sync(gallery.take(range(keep)))
+    until.set()
+    answers = [result.get(timeout=60) for _ in clients]
+    assert all(isinstance(answer, int) and answer > 0 for answer in answers), answers
+    assert index.count() == 40
+
+
+def test_two_clients_that_sync_the_same_pictures_leave_a_right_index(folder, server, name):
+    result = children.Queue()
+    clients = [children.Process(target=sync_slowly, args=(folder, server, 4, 0.01, result, name)) for _ in range(2)]
+    for client in clients:
+        client.start()
+    said = [result.get(timeout=60) for _ in clients]
+    assert all(text.startswith("added") for text in said), said
+    in_one_go = store.open_index(encoder=Colours())
+    in_one_go.sync(images.load_gallery(folder))
+    index = store.open_index(server, encoder=Colours(), name=name)
+    assert content(index) == content(in_one_go)
+    for path in images.load_gallery(folder).paths:
+        assert ids(index.query(image=path, k=40)) == ids(in_one_go.query(image=path, k=40))
+
+
+def test_a_server_that_goes_away_and_comes_back(folder, tmp_path):
+    port = free_port()
+    running = start_server(tmp_path / "data", port)
+    index = store.open_index(f"http://127.0.0.1:{port}", encoder=Colours())
+    index.sync(images.load_gallery(folder))
+    running.kill()
+    running.wait()
+    with pytest.raises(OSError, match=r"the index in http://127\.0\.0\.1:\d+ does not work .*not lost"):
+        index.query(text="a")
+    running = start_server(tmp_path / "data", port)
+    try:
+        assert index.count() == 40 and len(index.query(text="a")) == 5
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_an_index_that_another_client_rebuilds(folder, server, name):
+    gallery = images.load_gallery(folder)
+    index, other = (store.open_index(server, encoder=Colours(), name=name) for _ in range(2))
+    index.sync(gallery)
+    other.clear()
+    other.sync(gallery.take(range(10)))
+    with pytest.raises(OSError, match="removed or rebuilt by another program"):
+        index.query(text="a")
+    assert len(index.query(text="a", k=40)) == 10
+
+
+# ------------------------------------------------------------------------------------------------- with the real model
+
+
+def test_the_bundled_pictures_give_the_ranking_of_exact_search():
+    encoder = clip.load("bundled")
+    train, test = (images.load_gallery(images.DATA / split) for split in ("train", "test"))
+    train = train.take(range(0, len(train), 4))
+    index = store.open_index(encoder=encoder)
+    index.sync(train)
+    Q = encoder.encode_images(test)
+    order, scores = metrics.rank(Q, encoder.encode_images(train), metric="cosine", k=10)
+    for query, rows, values in zip(Q, order, scores, strict=True):
+        matches = index.query(vector=query, k=10)
+        assert [m.path for m in matches] == [train.paths[row] for row in rows]
+        np.testing.assert_allclose([m.score for m in matches], values, atol=1e-5)
+    for path in train.paths[::10]:
+        assert index.query(image=path, k=1)[0].path == path
+
+
+def test_telemetry_is_off():
+    assert store.open_index(encoder=Colours())._home.client.get_settings().anonymized_telemetry is False
+    assert os.environ.get("ANONYMIZED_TELEMETRY") is None

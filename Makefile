@@ -36,7 +36,9 @@ run: $(VENV)/course
 	$(COURSE) $(BIN)/python tools/run_notebooks.py --to build $(NOTEBOOKS)
 
 bench: $(VENV)/test
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	$(COURSE) $(BIN)/python benchmarks/encode.py
+	$(COURSE) $(BIN)/python benchmarks/index.py
 
 notebooks: $(VENV)/test
 	rm -rf .cache  # so that the outputs show what encoding costs

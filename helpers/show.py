@@ -9,7 +9,7 @@ import html
 import io
 import textwrap
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -143,8 +143,8 @@ def results(
     """
     indices = np.atleast_2d(indices)
     m, k = indices.shape
-    if m == 0:
-        print("There is no such query.")
+    if indices.size == 0:
+        print("There is no such query." if m == 0 else "There is no such picture.")
         return
     fig, axes = plt.subplots(m, k + 1, figsize=(1.5 * (k + 1), 2.05 * m), squeeze=False)
     told = []
@@ -223,3 +223,54 @@ def scatter(points: np.ndarray, gallery: Gallery, *, alt: str, every: int = 1) -
     (left, bottom), (right, top) = points.min(axis=0) - margin, points.max(axis=0) + margin
     ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     figure(fig, alt, photographs=True)
+
+
+def walk(
+    points: np.ndarray,
+    target: np.ndarray,
+    *,
+    alt: str,
+    links: Sequence[Sequence[int]] = (),
+    layer: Iterable[int] = (),
+    looked_at: Iterable[int] = (),
+    path: Sequence[int] = (),
+) -> None:
+    """Draw a search among points of the plane: where it went, and what it had to look at.
+
+    Parameters
+    ----------
+    points : array of float, shape (N, 2)
+        The stored vectors, small grey dots.
+    target : array of float, shape (2,)
+        The query, a star.
+    alt : str
+        What the drawing shows, in words.
+    links : sequence of N sequences of int, optional
+        For each point those that it is linked to; thin lines.
+    layer : iterable of int, optional
+        The points of an upper layer; hollow squares.
+    looked_at : iterable of int, optional
+        The points that were compared with the query; large dots.
+    path : sequence of int, optional
+        The points that the search went through, joined by a thick line, from a filled square to a ring.
+    """
+    seen, way, goal = "#5790fc", "#222222", "#f89c20"
+    fig, ax = plt.subplots(figsize=(4.6, 5))
+    for here, others in enumerate(links):
+        for there in others:
+            ax.plot(*points[[here, there]].T, color="#cccccc", linewidth=0.6, zorder=1)
+    ax.scatter(*points.T, s=12, color="#888888", zorder=2)
+    ax.scatter(*points[list(looked_at)].T, s=40, color=seen, zorder=3, label="compared with the query")
+    if len(above := list(layer)):
+        ax.scatter(*points[above].T, s=70, marker="s", facecolor="none", edgecolor=way, zorder=4, label="upper layer")
+    if len(path) > 1:
+        ax.plot(*points[list(path)].T, color=way, linewidth=2.5, zorder=5, label="the path")
+        ax.scatter(*points[path[0]], s=90, marker="s", color=way, zorder=5, label="start")
+    if len(path):
+        ax.scatter(*points[path[-1]], s=260, facecolor="none", edgecolor=way, linewidth=2, zorder=6, label="found")
+    ax.scatter(*target, marker="*", s=130, color=goal, edgecolor="black", linewidth=0.8, zorder=7, label="the query")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.01), ncols=2, frameon=False, fontsize=9)
+    ax.set(xticks=[], yticks=[], aspect="equal")
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    figure(fig, alt)

@@ -5,9 +5,9 @@ The same code serves an index in memory, in a folder, and on a server. Two habit
 - It lets several processes open one folder, loses vectors without a word when two of them write, and goes on
   answering from what it read first. Here a writer holds the folder's lock, and a reader that finds that another process
   has written opens the folder anew.
-- When vectors are stored, replaced and removed, its graph can lose the way to others: they are still there, and no
-  query finds them any more (chroma-core/chroma#7758). Here every sync that changed anything asks each picture for
-  itself, and stores anew those that are not found.
+- When stored vectors are replaced or removed, its graph can lose the way to others, then or later: they are still
+  there, and no query finds them any more (chroma-core/chroma#7758). Here, from the first replaced or removed picture
+  on, every sync that changes something asks each picture for itself, and stores anew those that are not found.
 """
 
 import os
@@ -36,7 +36,7 @@ from helpers.images import QUIET, Gallery, PictureSource
 _Result = TypeVar("_Result")
 
 SPACES = ("cosine", "l2", "ip")
-HNSW = {"ef_construction": 200, "ef_search": 200, "max_neighbors": 32}
+HNSW = {"ef_construction": 200, "ef_search": 400, "max_neighbors": 32}
 """The settings of the graph, named in full, so that no result depends on a default of Chroma's."""
 
 FIELDS = ("label", "split", "hash", "width", "height")
@@ -160,7 +160,9 @@ class Index:
         same = [key for key, (_, _, digest) in wanted.items() if stored.get(key, {}).get("hash") == digest]
         gone = [key for key in stored if key not in wanted]
         todo = sorted(wanted.keys() - set(same))
-        if gone or todo:
+        if gone or any(key in stored for key in todo):
+            self._note(worn=True)
+        if self._open().metadata.get("worn") and (gone or todo):
             self._note(unchecked=True)  # a sync that is killed from here on leaves this note to the next one
         for part in _parts(gone, limit):
             self._home.write(lambda part=part: self._checked().delete(ids=part))
@@ -220,7 +222,7 @@ class Index:
     def _repair(self) -> int:
         """Ask every picture for itself, and store anew those that are not found; return how many these were."""
         repaired: set[str] = set()
-        for _ in range(5):
+        for _ in range(3):  # storing one anew may, rarely, cost another one its way
             ids = self._home.read(lambda: self._checked().get(include=[])["ids"])
             lost = []
             for part in _parts(ids, BATCH):

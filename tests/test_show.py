@@ -87,3 +87,18 @@ def test_an_empty_scoreboard_shows_nothing():
 def test_check_says_what_is_wrong(yours, said, capsys):
     check.close(yours, [3.0, 4.0], {"your distances are squared: take the root.": [9.0, 16.0]})
     assert re.match(said, capsys.readouterr().out)
+
+
+def test_a_walk_is_drawn_with_its_description():
+    points = np.random.default_rng(0).uniform(size=(20, 2))
+    drawing = {"links": [[1, 2]] * 20, "layer": [0, 5], "looked_at": {0, 1, 2}, "path": [0, 1, 2]}
+    for parts in ({}, {"path": [3]}, drawing):
+        pages, texts = shown(lambda parts=parts: show.walk(points, points[0], alt="a walk in the plane", **parts))
+        assert texts == ["Figure: a walk in the plane"]
+        assert 'alt="a walk in the plane"' in pages[0] and "image/png" in pages[0]
+
+
+def test_results_that_are_none_are_said_to_be(gallery, capsys):
+    show.results([], [], gallery, np.empty((0, 5), dtype=int))
+    show.results([gallery.paths[0]], ["apple"], gallery, np.empty((1, 0), dtype=int))
+    assert capsys.readouterr().out == "There is no such query.\nThere is no such picture.\n"

@@ -31,11 +31,11 @@ STYLE = """<style>
 .query-explorer table.qx-results td.qx-empty { border-color: transparent; background: transparent; }
 .query-explorer table.qx-results td.qx-right { border: 3px solid var(--jp-success-color1, #1f6f3f); }
 .query-explorer table.qx-results td.qx-wrong { border: 3px dashed var(--jp-error-color1, #a8322d); }
-.query-explorer table.qx-results img { max-width: 100%; height: 110px; object-fit: contain; display: block;
+.query-explorer table.qx-results img { max-width: 100%; height: 96px; object-fit: contain; display: block;
   margin: 0 auto 2px; background: white; }
 .query-explorer .qx-both { font-weight: bold; }
 .query-explorer .qx-query { display: flex; gap: 10px; align-items: center; line-height: 1.4; margin: 0; }
-.query-explorer .qx-query img { max-height: 96px; max-width: 160px; background: white; }
+.query-explorer .qx-query img { max-height: 72px; max-width: 120px; background: white; }
 .query-explorer .qx-say { line-height: 1.4; padding: 2px 8px; white-space: normal; margin: 0;
   border-left: 4px solid var(--jp-brand-color1, #1976d2); }
 .query-explorer .qx-say[role=alert] { border-left: 8px double var(--jp-error-color1, #a8322d); font-weight: bold; }
@@ -43,7 +43,8 @@ STYLE = """<style>
 .query-explorer .qx-part { font-weight: bold; font-size: 1.1em; line-height: 1.4; margin: 0; }
 .query-explorer .jupyter-button:focus-visible, .query-explorer input:focus-visible,
 .query-explorer select:focus-visible { outline: 3px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-.query-explorer .qx-row { align-items: center; gap: 4px 12px; overflow: visible; }
+.query-explorer .qx-row { align-items: center; gap: 4px 14px; overflow: visible; }
+.query-explorer .qx-row > * { max-width: 100%; }
 .query-explorer .qx-columns { gap: 12px 24px; overflow: visible; align-items: flex-start; }
 .query-explorer .qx-column { flex: 1 1 400px; min-width: 0; max-width: 860px; overflow: visible; }
 .query-explorer .qx-more { display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 4px; padding: 0 4px;
@@ -146,7 +147,7 @@ def _cell(rank: int, match: Match, label: str, shared: bool) -> str:
     right = match.label == label
     kind, mark = ("qx-right", " ✓ right") if right else ("qx-wrong", " ✗ wrong")
     kind, mark = (kind, mark) if label else ("qx-unknown", "")
-    lines = [f"<b>{rank}.</b>{mark}", html.escape(words(match.label) or match.path.name), f"{match.score:.3f}"]
+    lines = [f"<b>{rank}.</b>{mark}", html.escape(words(match.label) or match.path.name), f"{match.score:.4g}"]
     both = '<div class="qx-both">= in both</div>' if shared else ""
     shown = image(match.path, f"Result {rank}: {name(match.label, match.path)}")
     return f'<td class="{kind}">{shown}{"".join(f"<div>{line}</div>" for line in lines)}{both}</td>'

@@ -100,6 +100,7 @@ class QueryExplorer(widgets.VBox):
         self._scope = f"qx-{uuid.uuid4().hex[:8]}"
         self._picker = _Picker(pickable, self._scope, self._handler(self._pick))
         self._text = widgets.Text(description="Text", continuous_update=False, placeholder="a red apple, then Enter")
+        self._text.layout.width, self._text.style.description_width = "400px", "initial"
         self._text.observe(self._handler(self._type), names="value")
         self._upload = widgets.FileUpload(accept="image/*", description="Upload a picture")
         self._upload.layout.width = "auto"
@@ -112,17 +113,17 @@ class QueryExplorer(widgets.VBox):
         self._columns = [_Column(self._handler(self._more_like)) for _ in range(2)]
 
     def _make_settings(self) -> dict[str, widgets.ValueWidget]:
-        labels = [("all classes", None)] + [(cards.words(label), label) for label in self._prepared.gallery.classes]
+
         names = [(name, name) for name in metrics.METRICS]
         settings = {
-            "method": _dropdown("Method", [(name, name) for name in METHODS], "CLIP"),
-            "metric": _dropdown("Metric", names, "cosine"),
-            "beside": _dropdown("Beside it", [("nothing", None)] + [(name, name) for name in METHODS], None),
-            "beside_metric": _dropdown("Its metric", names, "l1"),
-            "k": widgets.BoundedIntText(description="k (results)", value=5, min=1, max=MAX_K),
-            "label": _dropdown("Only class", labels, None),
+            "method": _dropdown("Method", [(name, name) for name in METHODS], "CLIP", "165px"),
+            "metric": _dropdown("Metric", names, "cosine", "170px"),
+            "beside": _dropdown("Beside it", [("nothing", ""), *((name, name) for name in METHODS)], "", "180px"),
+            "beside_metric": _dropdown("Its metric", names, "l1", "190px"),
+            "k": widgets.BoundedIntText(description="k", value=5, min=1, max=MAX_K),
+            "label": _dropdown("Only class", _class_choices(self._prepared.gallery), "", "240px"),
         }
-        settings["k"].layout.width = "150px"
+        settings["k"].layout.width, settings["k"].style.description_width = "90px", "initial"
         settings["label"].layout.display = None if self._prepared.gallery.classes else "none"
         return settings
 
@@ -134,11 +135,9 @@ class QueryExplorer(widgets.VBox):
             self._picker,
             _row([self._text, self._upload]),
             widgets.HTML(cards.part("2. Choose how to search")),
-            _row([setting["method"], setting["metric"], setting["beside"], setting["beside_metric"]]),
-            _row([setting["k"], setting["label"]]),
+            _row(list(setting.values())),
             self._notes,
-            widgets.HTML(cards.part("3. Look at what is found")),
-            self._status,
+            _row([widgets.HTML(cards.part("3. Look at what is found")), self._status]),
             _row([self._back, self._shown]),
             _row(self._columns, "qx-columns"),
         ]
@@ -252,7 +251,7 @@ class QueryExplorer(widgets.VBox):
             method=value["method"],
             metric=value["metric"],
             k=value["k"],
-            label=value["label"],
+            label=value["label"] or None,
         )
         beside = [replace(request, method=value["beside"], metric=value["beside_metric"])] if value["beside"] else []
         return [request, *beside]
@@ -273,7 +272,7 @@ class QueryExplorer(widgets.VBox):
         """Show the settings that apply, and say why others do not."""
         method, beside = self._settings["method"].value, self._settings["beside"].value
         self._settings["metric"].layout.display = "none" if method == "ChromaDB" else None
-        self._settings["beside_metric"].layout.display = "none" if beside in (None, "ChromaDB") else None
+        self._settings["beside_metric"].layout.display = "none" if beside in ("", "ChromaDB") else None
         self._text.disabled = method == "pixels"
         notes = [f"Text is off. {NO_WORDS}."] if method == "pixels" else []
         if "ChromaDB" in (method, beside):
@@ -401,8 +400,8 @@ class _Picker(widgets.VBox):
     def __init__(self, gallery: Gallery, scope: str, on_pick: Callable[[Path], None]) -> None:
         self._gallery, self._scope, self._on_pick, self._start = gallery, scope, on_pick, 0
         self._paths, self._chosen = gallery.paths, None
-        labels = [("all classes", None)] + [(cards.words(label), label) for label in gallery.classes]
-        self.classes = _dropdown("Pictures", labels, None)
+        self.classes = _dropdown("Pictures of", _class_choices(gallery), "", "260px")
+        self.classes.layout.display = None if gallery.classes else "none"
         self.classes.observe(lambda change: self._turn(-self._start), names="value")
         self.previous = _button("‹ Previous", lambda button: self._turn(-PAGE))
         self.next = _button("Next ›", lambda button: self._turn(PAGE))
@@ -426,7 +425,7 @@ class _Picker(widgets.VBox):
         """Go forward by so many pictures, or back."""
         label = self.classes.value
         labelled = zip(self._gallery.paths, self._gallery.labels.tolist(), strict=True)
-        self._paths = [path for path, theirs in labelled if label in (None, theirs)]
+        self._paths = [path for path, theirs in labelled if label in ("", theirs)]
         self._start = min(max(self._start + by, 0), (len(self._paths) - 1) // PAGE * PAGE)
         self.previous.disabled = self._start == 0
         self.next.disabled = self._start + PAGE >= len(self._paths)
@@ -490,8 +489,10 @@ def _encode(request: Request) -> _Answer:
 def _searched(answer: _Answer) -> _Answer:
     if answer.error:
         return answer
-    start = time.perf_counter()
     try:
+        if answer.request.method == "pixels":
+            _ = answer.request.prepared.pixels  # made once, at the first use: no part of the time of a search
+        start = time.perf_counter()
         matches = tuple(search(answer.request))
     except Exception as error:
         return replace(answer, error=_sentence(error))
@@ -541,9 +542,13 @@ def _short(text: str, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[:longest]} …"
 
 
-def _dropdown(description: str, options: list[tuple[str, Any]], value: Any) -> widgets.Dropdown:
+def _class_choices(gallery: Gallery) -> list[tuple[str, str]]:
+    return [("all classes", ""), *((cards.words(label), label) for label in gallery.classes)]
+
+
+def _dropdown(description: str, options: list[tuple[str, str]], value: str, width: str) -> widgets.Dropdown:
     dropdown = widgets.Dropdown(description=description, options=options, value=value)
-    dropdown.layout.width, dropdown.style.description_width = "230px", "70px"
+    dropdown.layout.width, dropdown.style.description_width = width, "initial"
     return dropdown
 
 

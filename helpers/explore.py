@@ -534,8 +534,9 @@ def _sentence(said: Exception | str) -> str:
     """Write an error or a remark as a sentence."""
     if isinstance(said, Exception) and not isinstance(said, (ValueError, OSError)):
         said = f"This search failed ({type(said).__name__}: {said}). Try another query, or restart the kernel"
-    text = str(said).strip()
-    return f"{text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
+    text = str(said).strip().removesuffix(".")
+    starts_with_a_file = "." in text.partition(" ")[0]
+    return (text if starts_with_a_file else text[:1].upper() + text[1:]) + "." if text else ""
 
 
 def _short(text: str, longest: int = 80) -> str:

@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 LAB ?=
+VOILA ?=
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 
 ifeq ($(OS),Windows_NT)
@@ -18,10 +19,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # progress bars differ from run to run
 COURSE = COURSE_PICTURES=bundled CLIP_MODEL=bundled TQDM_DISABLE=1
 
-.PHONY: help lab run test bench notebooks lint data clean
+.PHONY: help lab explorer run test bench notebooks lint data clean
 
 help:
 	@echo "make lab        install what is missing and open the course in JupyterLab"
+	@echo "make explorer   serve the query explorer as a page without code, on this computer only"
 	@echo "make run        execute every notebook into build/, without a browser"
 	@echo "make test       run the unit tests and re-execute every notebook, comparing the numbers"
 	@echo "make bench      measure how fast things are, as ratios"
@@ -31,6 +33,9 @@ help:
 
 lab: $(VENV)/course
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB)
+
+explorer: $(VENV)/test
+	$(BIN)/voila notebooks/04_query_explorer.ipynb --Voila.ip=127.0.0.1 $(VOILA)
 
 run: $(VENV)/course
 	$(COURSE) $(BIN)/python tools/run_notebooks.py --to build $(NOTEBOOKS)

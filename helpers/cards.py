@@ -112,7 +112,7 @@ def image(picture: Path | Image.Image, alt: str) -> str:
 
 def query(picture: Path | Image.Image | None, said: str) -> str:
     """Write what is searched with: the picture, if it is one, and a sentence."""
-    shown = image(picture, f"Query: {said}") if picture is not None else ""
+    shown = image(picture, said) if picture is not None else ""
     return f'<div class="qx-query">{shown}<div>{html.escape(said)}</div></div>'
 
 

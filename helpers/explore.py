@@ -501,8 +501,17 @@ def _searched(answer: _Answer) -> _Answer:
 
 def _title(answer: _Answer) -> str:
     request = answer.request
-    metric = f"{request.prepared.index.space} (its own)" if request.method == "ChromaDB" else request.metric
+    metric = request.prepared.index.space if request.method == "ChromaDB" else request.metric
     return f"{request.method}, {metric}"
+
+
+def _nearness(answer: _Answer) -> str:
+    request = answer.request
+    if request.method == "ChromaDB":
+        larger = request.prepared.index.space != "l2"
+    else:
+        _, larger = metrics.METRICS[request.metric]
+    return f"{'larger' if larger else 'smaller'} is nearer"
 
 
 def _caption(answer: _Answer, label: str) -> list[str]:
@@ -516,7 +525,7 @@ def _caption(answer: _Answer, label: str) -> list[str]:
     else:
         good = "The class of the query is not known, so nothing is marked right or wrong"
     return [
-        _title(answer),
+        f"{_title(answer)}: {_nearness(answer)}",
         good,
         f"search {answer.seconds * 1000:.1f} ms, encoding {answer.encoding * 1000:.1f} ms",
     ]

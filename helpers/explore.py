@@ -30,8 +30,8 @@ PAGE = 8
 """Thumbnails to pick from at a time."""
 
 MAX_K = 20
-MAX_UPLOAD = 50_000_000
-"""Bytes; a file that is larger is refused, before anything is made of it."""
+MAX_UPLOAD = 10_000_000
+"""Bytes; a larger file is refused. Jupyter's own limit is just above: left alone, it then cuts the connection."""
 
 KEPT_SIDE = 512
 """Longest side, in pixels, to which an uploaded picture is shrunk: more than any method here looks at."""
@@ -102,7 +102,7 @@ class QueryExplorer(widgets.VBox):
         self._text = widgets.Text(description="Text", continuous_update=False, placeholder="a red apple, then Enter")
         self._text.layout.width, self._text.style.description_width = "400px", "initial"
         self._text.observe(self._handler(self._type), names="value")
-        self._upload = widgets.FileUpload(accept="image/*", description="Upload a picture")
+        self._upload = widgets.FileUpload(accept="image/*", description="Upload a picture below 10 MB")
         self._upload.layout.width = "auto"
         self._upload.observe(self._handler(self._receive), names="value")
         self._back = _button("← Back", self._handler(self._go_back))
@@ -195,7 +195,7 @@ class QueryExplorer(widgets.VBox):
         name, content = file["name"], file["content"]
         if len(content) > MAX_UPLOAD:
             raise ValueError(
-                f"{name} is too large ({len(content) / 1e6:.0f} MB): at most {MAX_UPLOAD / 1e6:.0f} MB, shrink it first"
+                f"{name} is too large ({len(content) / 1e6:.0f} MB): shrink it to less than {MAX_UPLOAD / 1e6:.0f} MB"
             )
         known = self._by_content.get(hashlib.sha256(content).hexdigest())
         if known is not None:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "04_query_explorer.ipynb"
 SHOTS = ROOT / "build" / "browser"
 TOKEN = "course"
+LARGE_MESSAGES = re.search(r"LARGE_MESSAGES = (.*)", (ROOT / "Makefile").read_text())[1].replace('"', "")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 
@@ -133,7 +134,8 @@ def lab(room):
     command = [
         "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={room / 'notebooks'}",
-        "--ServerApp.allow_root=True", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
+        "--ServerApp.allow_root=True", f"--ServerApp.{LARGE_MESSAGES}",
+        "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
     ]  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     with serving(room, command, f"{address}/api/status?token={TOKEN}"):
@@ -189,7 +191,10 @@ def use_the_explorer(page, explorer, step, tmp_path):
     (tmp_path / "notes.txt").write_text("not a picture")
     upload(page, explorer, tmp_path / "notes.txt")
     expect(explorer.get_by_role("alert")).to_contain_text("notes.txt is not a picture")
-    step("not-a-picture")
+    (tmp_path / "film.jpg").write_bytes(bytes(30_000_000))
+    upload(page, explorer, tmp_path / "film.jpg")
+    expect(explorer.get_by_role("alert")).to_contain_text("film.jpg is too large (30 MB)")
+    step("no-pictures")
 
     text = explorer.get_by_label("Text")
     text.fill("a castle")
@@ -266,7 +271,10 @@ def use_the_keyboard(page, explorer):
 
 def test_the_explorer_as_a_page_of_its_own(browser, room, tmp_path):
     port = free_port()
-    command = ["voila", f"notebooks/{NOTEBOOK.name}", "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}"]
+    command = [
+        "voila", f"notebooks/{NOTEBOOK.name}", "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}",
+        f"--Voila.{LARGE_MESSAGES}",
+    ]  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     with (
         serving(room, command, f"{address}/voila/static/voila.js"),

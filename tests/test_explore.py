@@ -422,7 +422,7 @@ def next_query_works(explorer):
     (b"", "empty.png", "empty.png"),
     (png()[:60], "cut.png", "cut.png is cut off or damaged"),
     (b"\0\0\0\x18ftypheic", "IMG_1.HEIC", "IMG_1.HEIC is an iPhone picture (HEIC)"),
-    (bytes(100_000_000), "film.jpg", "film.jpg is too large (100 MB): at most 50 MB"),
+    (bytes(100_000_000), "film.jpg", "film.jpg is too large (100 MB): shrink it to less than 10 MB"),
 ])  # fmt: skip
 def test_an_upload_that_is_no_picture(explorer, content, name, said):
     upload(explorer, content, name)

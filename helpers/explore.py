@@ -398,14 +398,15 @@ class _Picker(widgets.VBox):
     """A strip of thumbnails to pick from, page by page, all classes or one."""
 
     def __init__(self, gallery: Gallery, scope: str, on_pick: Callable[[Path], None]) -> None:
-        self._gallery, self._scope, self._on_pick, self._start = gallery, scope, on_pick, 0
-        self._paths, self._chosen = gallery.paths, None
+        self._labels = dict(zip(gallery.paths, gallery.labels.tolist(), strict=True))
+        self._scope, self._on_pick = scope, on_pick
+        self._paths, self._start, self._chosen = gallery.paths, 0, None
         self.classes = _dropdown("Pictures of", _class_choices(gallery), "", "260px")
         self.classes.layout.display = None if gallery.classes else "none"
         self.classes.observe(lambda change: self._turn(-self._start), names="value")
         self.previous = _button("‹ Previous", lambda button: self._turn(-PAGE))
         self.next = _button("Next ›", lambda button: self._turn(PAGE))
-        self.surprise = _button("Surprise me", lambda button: on_pick(random.choice(self._gallery.paths)))
+        self.surprise = _button("Surprise me", lambda button: on_pick(random.choice(gallery.paths)))
         self.picks = [_button("", lambda button, number=number: self._pick(number)) for number in range(PAGE)]
         for number, pick in enumerate(self.picks):
             pick.layout.width, pick.layout.height = "96px", "96px"
@@ -422,20 +423,20 @@ class _Picker(widgets.VBox):
         return self._paths[self._start : self._start + PAGE]
 
     def _turn(self, by: int) -> None:
-        """Go forward by so many pictures, or back."""
+        """Go forward by so many pictures, or back, among those of the class that is chosen."""
         label = self.classes.value
-        labelled = zip(self._gallery.paths, self._gallery.labels.tolist(), strict=True)
-        self._paths = [path for path, theirs in labelled if label in ("", theirs)]
+        self._paths = [path for path, theirs in self._labels.items() if label in ("", theirs)]
         self._start = min(max(self._start + by, 0), (len(self._paths) - 1) // PAGE * PAGE)
-        self.previous.disabled = self._start == 0
-        self.next.disabled = self._start + PAGE >= len(self._paths)
-        self._style.value = cards.buttons(self._scope, self.shown)
         first, last = self._start + 1, self._start + len(self.shown)
         self._place.value = cards.note(f"{first} to {last} of {len(self._paths)}")
-        labels = dict(zip(self._gallery.paths, self._gallery.labels.tolist(), strict=True))
+        self.previous.disabled, self.next.disabled = first == 1, last == len(self._paths)
+        self._draw()
+
+    def _draw(self) -> None:
+        self._style.value = cards.buttons(self._scope, self.shown)
         for path, pick in zip(self.shown, self.picks, strict=False):
-            pick.description = cards.words(labels[path]) or path.stem
-            pick.tooltip = f"Search with {cards.name(labels[path], path)}"
+            pick.description = cards.words(self._labels[path]) or path.stem
+            pick.tooltip = f"Search with {cards.name(self._labels[path], path)}"
         self._strip.children = self.picks[: len(self.shown)]
         self.mark(self._chosen)
 

@@ -140,7 +140,8 @@ def table(caption: Sequence[str], matches: Sequence[Match], label: str, shared: 
     rows = "".join(f"<tr>{''.join(cells[i : i + COLUMNS])}</tr>" for i in range(0, len(cells), COLUMNS))
     first, *rest = map(html.escape, caption)
     title = "<br>".join([f"<b>{first}</b>", *rest])
-    return f'<table class="qx-results"><caption class="qx-caption">{title}</caption>{rows}</table>'
+    above = f'<caption class="qx-caption" style="text-align: left">{title}</caption>'
+    return f'<table class="qx-results">{above}{rows}</table>'
 
 
 def _cell(rank: int, match: Match, label: str, shared: bool) -> str:
@@ -150,7 +151,8 @@ def _cell(rank: int, match: Match, label: str, shared: bool) -> str:
     lines = [f"<b>{rank}.</b>{mark}", html.escape(words(match.label) or match.path.name), f"{match.score:.4g}"]
     both = '<div class="qx-both">= in both</div>' if shared else ""
     shown = image(match.path, f"Result {rank}: {name(match.label, match.path)}")
-    return f'<td class="{kind}">{shown}{"".join(f"<div>{line}</div>" for line in lines)}{both}</td>'
+    below = "".join(f"<div>{line}</div>" for line in lines) + both
+    return f'<td class="{kind}" style="text-align: center">{shown}{below}</td>'
 
 
 def status(said: str, *, alert: bool = False) -> str:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import random
 import threading
 import time
 import uuid
@@ -18,16 +17,13 @@ from typing import Any
 import ipywidgets as widgets
 from PIL import Image
 
-from helpers import cards, embeddings, evaluate, images, metrics, retrieve
+from helpers import cards, embeddings, evaluate, images, metrics, parts, retrieve
 from helpers.clip import Encoder
 from helpers.images import Gallery
 from helpers.retrieve import METHODS, NO_WORDS, Prepared, Request, search
 from helpers.store import Index, Match
 
 __all__ = ["Prepared", "QueryExplorer", "Request", "search"]
-
-PAGE = 8
-"""Thumbnails to pick from at a time."""
 
 MAX_K = 20
 MAX_UPLOAD = 10_000_000
@@ -80,6 +76,7 @@ class QueryExplorer(widgets.VBox):
 
     def __init__(self, gallery: Gallery, *, encoder: Encoder, index: Index, queries: Gallery | None = None) -> None:
         self._prepared = Prepared(gallery, encoder, index, queries)
+        _ = self._prepared.vectors  # encoded, or read from the cache, now: no part of the time of a search
         self._labels: dict[Path, str] = {}
         for known in (gallery, queries or gallery):
             self._labels |= zip(known.paths, known.labels.tolist(), strict=True)
@@ -98,30 +95,30 @@ class QueryExplorer(widgets.VBox):
     def _build(self, pickable: Gallery) -> None:
         """Make the widgets and say what happens when they are used."""
         self._scope = f"qx-{uuid.uuid4().hex[:8]}"
-        self._picker = _Picker(pickable, self._scope, self._handler(self._pick))
+        self._picker = parts.Picker(pickable, self._scope, self._handler(self._pick))
         self._text = widgets.Text(description="Text", continuous_update=False, placeholder="a red apple, then Enter")
         self._text.layout.width, self._text.style.description_width = "400px", "initial"
         self._text.observe(self._handler(self._type), names="value")
         self._upload = widgets.FileUpload(accept="image/*", description="Upload a picture below 10 MB")
         self._upload.layout.width = "auto"
         self._upload.observe(self._handler(self._receive), names="value")
-        self._back = _button("← Back", self._handler(self._go_back))
+        self._back = parts.button("← Back", self._handler(self._go_back))
         self._settings = self._make_settings()
         for setting in self._settings.values():
             setting.observe(self._handler(self._ask), names="value")
         self._notes, self._status, self._shown = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self._columns = [_Column(self._handler(self._more_like)) for _ in range(2)]
+        self._columns = [parts.Column(self._handler(self._more_like)) for _ in range(2)]
 
     def _make_settings(self) -> dict[str, widgets.ValueWidget]:
 
         names = [(name, name) for name in metrics.METRICS]
         settings = {
-            "method": _dropdown("Method", [(name, name) for name in METHODS], "CLIP", "165px"),
-            "metric": _dropdown("Metric", names, "cosine", "170px"),
-            "beside": _dropdown("Beside it", [("nothing", ""), *((name, name) for name in METHODS)], "", "180px"),
-            "beside_metric": _dropdown("Its metric", names, "l1", "190px"),
+            "method": parts.dropdown("Method", [(name, name) for name in METHODS], "CLIP", "165px"),
+            "metric": parts.dropdown("Metric", names, "cosine", "170px"),
+            "beside": parts.dropdown("Beside it", [("nothing", ""), *((name, name) for name in METHODS)], "", "180px"),
+            "beside_metric": parts.dropdown("Its metric", names, "l1", "190px"),
             "k": widgets.BoundedIntText(description="k", value=5, min=1, max=MAX_K),
-            "label": _dropdown("Only class", _class_choices(self._prepared.gallery), "", "240px"),
+            "label": parts.dropdown("Only class", parts.class_choices(self._prepared.gallery), "", "240px"),
         }
         settings["k"].layout.width, settings["k"].style.description_width = "90px", "initial"
         settings["label"].layout.display = None if self._prepared.gallery.classes else "none"
@@ -133,13 +130,13 @@ class QueryExplorer(widgets.VBox):
             widgets.HTML(cards.STYLE),
             widgets.HTML(cards.part("1. Choose a query: click a picture, type a text, or upload a picture")),
             self._picker,
-            _row([self._text, self._upload]),
+            parts.row([self._text, self._upload]),
             widgets.HTML(cards.part("2. Choose how to search")),
-            _row(list(setting.values())),
+            parts.row(list(setting.values())),
             self._notes,
-            _row([widgets.HTML(cards.part("3. Look at what is found")), self._status]),
-            _row([self._back, self._shown]),
-            _row(self._columns, "qx-columns"),
+            parts.row([widgets.HTML(cards.part("3. Look at what is found")), self._status]),
+            parts.row([self._back, self._shown]),
+            parts.row(self._columns, "qx-columns"),
         ]
 
     def _handler(self, action: Callable[..., None]) -> Callable[..., None]:
@@ -284,7 +281,10 @@ class QueryExplorer(widgets.VBox):
         self._shown.value = cards.query(query.image, f"Query: {query.said}.")
         shared = self._shared()
         for number, column in enumerate(self._columns):
-            column.show(answers[number] if number < len(answers) else None, query.label, shared)
+            answer = answers[number] if number < len(answers) else None
+            column.layout.display = "none" if answer is None else None
+            if answer is not None:
+                column.show(_caption(answer, query.label), answer.matches, query.label, shared)
         self._picker.mark(query.image)
         self._back.disabled = not self._past
         errors = list(dict.fromkeys(answer.error for answer in answers if answer.error))
@@ -394,88 +394,6 @@ class QueryExplorer(widgets.VBox):
         raise ValueError(f"there is no picture {state} here: was it saved with other pictures?")
 
 
-class _Picker(widgets.VBox):
-    """A strip of thumbnails to pick from, page by page, all classes or one."""
-
-    def __init__(self, gallery: Gallery, scope: str, on_pick: Callable[[Path], None]) -> None:
-        self._labels = dict(zip(gallery.paths, gallery.labels.tolist(), strict=True))
-        self._scope, self._on_pick = scope, on_pick
-        self._paths, self._start, self._chosen = gallery.paths, 0, None
-        self.classes = _dropdown("Pictures of", _class_choices(gallery), "", "260px")
-        self.classes.layout.display = None if gallery.classes else "none"
-        self.classes.observe(lambda change: self._turn(-self._start), names="value")
-        self.previous = _button("‹ Previous", lambda button: self._turn(-PAGE))
-        self.next = _button("Next ›", lambda button: self._turn(PAGE))
-        self.surprise = _button("Surprise me", lambda button: on_pick(random.choice(gallery.paths)))
-        self.picks = [_button("", lambda button, number=number: self._pick(number)) for number in range(PAGE)]
-        for number, pick in enumerate(self.picks):
-            pick.layout.width, pick.layout.height = "96px", "96px"
-            for name in ("qx-pick", f"qx-pick-{number}"):
-                pick.add_class(name)
-        self._style, self._place, self._strip = widgets.HTML(), widgets.HTML(), _row([], "qx-strip")
-        tools = [self.classes, self.previous, self.next, self._place, self.surprise]
-        super().__init__([self._style, _row(tools), self._strip])
-        self._turn(0)
-
-    @property
-    def shown(self) -> list[Path]:
-        """The pictures on this page."""
-        return self._paths[self._start : self._start + PAGE]
-
-    def _turn(self, by: int) -> None:
-        """Go forward by so many pictures, or back, among those of the class that is chosen."""
-        label = self.classes.value
-        self._paths = [path for path, theirs in self._labels.items() if label in ("", theirs)]
-        self._start = min(max(self._start + by, 0), (len(self._paths) - 1) // PAGE * PAGE)
-        first, last = self._start + 1, self._start + len(self.shown)
-        self._place.value = cards.note(f"{first} to {last} of {len(self._paths)}")
-        self.previous.disabled, self.next.disabled = first == 1, last == len(self._paths)
-        self._draw()
-
-    def _draw(self) -> None:
-        self._style.value = cards.buttons(self._scope, self.shown)
-        for path, pick in zip(self.shown, self.picks, strict=False):
-            pick.description = cards.words(self._labels[path]) or path.stem
-            pick.tooltip = f"Search with {cards.name(self._labels[path], path)}"
-        self._strip.children = self.picks[: len(self.shown)]
-        self.mark(self._chosen)
-
-    def _pick(self, number: int) -> None:
-        self._on_pick(self.shown[number])
-
-    def mark(self, chosen: Path | Image.Image | None) -> None:
-        """Mark the picture that is the query."""
-        self._chosen = chosen
-        for path, pick in zip(self.shown, self.picks, strict=False):
-            if isinstance(chosen, Path) and path == chosen:
-                pick.add_class("qx-chosen")
-            else:
-                pick.remove_class("qx-chosen")
-
-
-class _Column(widgets.VBox):
-    """The results of one method, and a button under them for each, to go on from there."""
-
-    def __init__(self, on_more: Callable[[Match], None]) -> None:
-        self._on_more, self._matches = on_more, ()
-        self._buttons: list[widgets.Button] = []
-        self.table, self.more = widgets.HTML(), _row([], "qx-more")
-        super().__init__([self.table, self.more])
-        self.add_class("qx-column")
-
-    def show(self, answer: _Answer | None, label: str, shared: set[str]) -> None:
-        """Show an answer, or nothing."""
-        self.layout.display = "none" if answer is None else None
-        self._matches = answer.matches if answer is not None else ()
-        self.table.value = cards.table(_caption(answer, label), self._matches, label, shared) if answer else ""
-        for number in range(len(self._buttons), len(self._matches)):
-            self._buttons.append(_button(f"More like {number + 1}", lambda button, number=number: self._go_on(number)))
-        self.more.children = self._buttons[: len(self._matches)]
-
-    def _go_on(self, number: int) -> None:
-        self._on_more(self._matches[number])
-
-
 def _encode(request: Request) -> _Answer:
     """Make the query a vector; what the encoder prints is kept, since nobody sees what a handler prints."""
     printed, start = io.StringIO(), time.perf_counter()
@@ -551,27 +469,3 @@ def _sentence(said: Exception | str) -> str:
 
 def _short(text: str, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[:longest]} …"
-
-
-def _class_choices(gallery: Gallery) -> list[tuple[str, str]]:
-    return [("all classes", ""), *((cards.words(label), label) for label in gallery.classes)]
-
-
-def _dropdown(description: str, options: list[tuple[str, str]], value: str, width: str) -> widgets.Dropdown:
-    dropdown = widgets.Dropdown(description=description, options=options, value=value)
-    dropdown.layout.width, dropdown.style.description_width = width, "initial"
-    return dropdown
-
-
-def _button(description: str, on_click: Callable[[widgets.Button], None]) -> widgets.Button:
-    button = widgets.Button(description=description)
-    button.layout.width = "auto"
-    button.on_click(on_click)
-    return button
-
-
-def _row(children: Sequence[widgets.Widget], name: str = "qx-row") -> widgets.Box:
-    row = widgets.Box(children)
-    row.layout.flex_flow = "row wrap"
-    row.add_class(name)
-    return row

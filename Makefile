@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 LAB ?=
+VOILA ?=
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 
 ifeq ($(OS),Windows_NT)
@@ -13,15 +14,18 @@ BIN = $(VENV)/bin
 endif
 # PyTorch's own index has builds without CUDA; PyPI's build for Linux brings some 3 GB of it along.
 TORCH_CPU = https://download.pytorch.org/whl/cpu
+# The explorer refuses an upload of more than 10 MB in words; left alone, Jupyter cuts the connection without any.
+LARGE_MESSAGES = tornado_settings="{'websocket_max_message_size': 500000000}"
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # the numbers in the notebooks are those of the bundled pictures and model, whatever notebook 00 was pointed at;
 # progress bars differ from run to run
 COURSE = COURSE_PICTURES=bundled CLIP_MODEL=bundled TQDM_DISABLE=1
 
-.PHONY: help lab run test bench notebooks lint data clean
+.PHONY: help lab explorer run test bench notebooks lint data clean
 
 help:
 	@echo "make lab        install what is missing and open the course in JupyterLab"
+	@echo "make explorer   serve the query explorer as a page without code, on this computer only"
 	@echo "make run        execute every notebook into build/, without a browser"
 	@echo "make test       run the unit tests and re-execute every notebook, comparing the numbers"
 	@echo "make bench      measure how fast things are, as ratios"
@@ -30,7 +34,10 @@ help:
 	@echo "make data       (authors) rebuild data/ from the Debian packages"
 
 lab: $(VENV)/course
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB)
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --ServerApp.$(LARGE_MESSAGES) $(LAB)
+
+explorer: $(VENV)/test
+	$(BIN)/voila notebooks/04_query_explorer.ipynb --Voila.ip=127.0.0.1 --Voila.$(LARGE_MESSAGES) $(VOILA)
 
 run: $(VENV)/course
 	$(COURSE) $(BIN)/python tools/run_notebooks.py --to build $(NOTEBOOKS)

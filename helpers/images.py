@@ -124,7 +124,8 @@ def open_rgb(path: PictureSource) -> Image.Image:
     Parameters
     ----------
     path : str, Path or binary file
-        A picture in any format that Pillow reads: JPEG, PNG, WebP, BMP, GIF, TIFF, …
+        A picture in any format that Pillow reads: JPEG, PNG, WebP, BMP, GIF, TIFF, … Of a binary file, the attribute
+        ``name``, where it has one, is what messages call it.
 
     Returns
     -------
@@ -147,6 +148,7 @@ def _open_rgb(path: PictureSource, draft: int | None) -> Image.Image:
     name = getattr(path, "name", "the upload") if hasattr(path, "read") else str(path)
     if not hasattr(path, "read"):
         _check_is_file(Path(path))
+    _check_is_known(str(name))
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -180,9 +182,13 @@ def _check_is_file(path: Path) -> None:
         raise UnreadableImageError(f"{path} is not an ordinary file")
     if info.st_size == 0:
         raise UnreadableImageError(f"{path} is empty (0 bytes)")
-    kind = _KNOWN_UNREADABLE.get(path.suffix.lower())
+
+
+def _check_is_known(name: str) -> None:
+    """Raise, in words, if a file of this name is of a kind that cannot be read."""
+    kind = _KNOWN_UNREADABLE.get(Path(name).suffix.lower())
     if kind:
-        raise UnreadableImageError(f"{path} is {kind}, which Pillow does not read: export it as JPEG or PNG")
+        raise UnreadableImageError(f"{name} is {kind}, which Pillow does not read: export it as JPEG or PNG")
 
 
 def _upright(picture: Image.Image) -> Image.Image:

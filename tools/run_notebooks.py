@@ -31,6 +31,9 @@ def execute(source: Path, target: Path, timeout: int) -> nbformat.NotebookNode:
     finally:
         for number, cell in enumerate(notebook.cells):
             cell.id = f"cell-{number:03d}"
+            for output in cell.get("outputs", []):
+                # a widget lives as long as its kernel: what is stored is the HTML that it carries for readers
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         notebook.metadata = {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},

@@ -1,0 +1,542 @@
+"""The explorer: its search equals exact search and the index, and nothing that is put into it breaks it."""
+
+import html
+import io
+import json
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from helpers import cards, embeddings, explore, images, metrics, retrieve, store
+from helpers.explore import QueryExplorer, Request, search
+
+
+class Colours:
+    """A stand-in for an encoder: 4 × 4 pixels as a vector; texts by their length."""
+
+    name, fingerprint, dim, skipped = "colours", "c0105", 48, ()
+
+    def encode_images(self, pictures):
+        pictures = pictures.paths if isinstance(pictures, images.Gallery) else pictures
+        opened = [p if isinstance(p, Image.Image) else images.open_rgb(p) for p in pictures]
+        rows = np.stack([np.asarray(p.resize((4, 4)), dtype=np.float32).ravel() - 100 for p in opened])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def encode_texts(self, texts):
+        if len(texts[0]) > 1000:
+            print("1 of 1 texts are longer than this model reads: the end is cut")
+        rows = np.stack([np.random.default_rng(len(text)).normal(size=48).astype(np.float32) for text in texts])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """60 pictures in 5 classes to search in, two of them equal, one alone in its class; and 12 to search with."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(72):
+        path = root / ("train" if i % 6 else "test") / "abcd"[i % 4] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)).resize((40, 30)).save(path)
+    shutil.copy(root / "train" / "b" / "01.png", root / "train" / "c" / "02.png")
+    (root / "train" / "alone").mkdir()
+    Image.new("RGB", (30, 30), (200, 40, 90)).save(root / "train" / "alone" / "99.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def galleries(pictures):
+    return images.load_gallery(pictures / "train"), images.load_gallery(pictures / "test")
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    monkeypatch.setattr(embeddings, "load_or_encode", lambda encoder, gallery: encoder.encode_images(gallery))
+
+
+@pytest.fixture(scope="module")
+def index(galleries):
+    index = store.open_index(encoder=Colours())
+    index.sync(galleries[0])
+    return index
+
+
+@pytest.fixture
+def prepared(galleries, index):
+    return explore.Prepared(galleries[0], Colours(), index, galleries[1])
+
+
+@pytest.fixture
+def explorer(galleries, index):
+    return QueryExplorer(galleries[0], encoder=Colours(), index=index, queries=galleries[1])
+
+
+def ids(matches):
+    return [match.id for match in matches]
+
+
+def set_value(explorer, **settings):
+    """Do what a user does with the settings, and wait for the results."""
+    for name, value in settings.items():
+        explorer._settings[name].value = value
+    explorer.wait()
+
+
+def type_text(explorer, text):
+    explorer._text.value = text
+    explorer.wait()
+
+
+def upload(explorer, content, name="upload.png"):
+    file = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
+    explorer._upload.value = ({**file, "last_modified": datetime.now()},)
+    explorer.wait()
+
+
+def click(explorer, button):
+    button.click()
+    explorer.wait()
+
+
+def png(colour=(20, 90, 200), form="png"):
+    buffer = io.BytesIO()
+    Image.new("RGB", (33, 21), colour).save(buffer, format=form)
+    return buffer.getvalue()
+
+
+def alert(explorer):
+    """Return the sentence that the explorer complains with; "" if it does not."""
+    status = html.unescape(explorer._status.value)
+    return status.split("⚠ ")[1].removesuffix("</p>") if 'role="alert"' in status else ""
+
+
+def found(explorer, column=0):
+    return ids(explorer._answers[column].matches)
+
+
+# ------------------------------------------------------------------------------------------------- the search by itself
+
+
+def expected(request):
+    """What `metrics.rank` or `index.query`, called directly, find for a request that makes sense."""
+    prepared = request.prepared
+    gallery, image = prepared.gallery, request.image
+    own = gallery.paths.index(image) if image in gallery.paths else None
+    if request.method == "ChromaDB":
+        where = {"label": request.label} if request.label else None
+        query = {"text": request.text} if request.text else {"image": image}
+        matches = prepared.index.query(**query, k=len(gallery), where=where)
+        return [match.id for match in matches if own is None or match.path != image.resolve()][: request.k]
+    if request.method == "pixels":
+        query, matrix = images.pixel_matrix([image]), images.pixel_matrix(gallery)
+    else:
+        query = prepared.encoder.encode_texts([request.text]) if request.text else Colours().encode_images([image])
+        matrix = Colours().encode_images(gallery)
+    ranking, _ = metrics.rank(query, matrix, request.metric, k=None)
+    kept = [i for i in ranking[0] if i != own and request.label in (None, gallery.labels[i])]
+    return [gallery.paths[i].relative_to(gallery.root).as_posix() for i in kept[: request.k]]
+
+
+def test_500_random_requests_find_what_exact_search_and_the_index_find(prepared):
+    draw = random.Random(0)
+    gallery, queries = prepared.gallery, prepared.queries
+    refused = 0
+    for _ in range(500):
+        query = draw.choice([
+            {"image": draw.choice(gallery.paths)},
+            {"image": draw.choice(queries.paths)},
+            {"image": Image.new("RGB", (draw.randint(1, 90), draw.randint(1, 90)), draw.choice(["red", "navy"]))},
+            {"text": "x" * draw.randint(1, 300)},
+            {"text": draw.choice(["", "  \n"])},
+            {},
+        ])  # fmt: skip
+        request = Request(
+            prepared,
+            **query,
+            method=draw.choice([*retrieve.METHODS] * 5 + ["magic"]),
+            metric=draw.choice([*metrics.METRICS] * 5 + ["l3"]),
+            k=draw.choice([1, 2, 5, 20, 60, 100, 0]),
+            label=draw.choice([None, None, None, *gallery.classes, "unknown"]),
+        )
+        try:
+            matches = search(request)
+        except ValueError as error:
+            assert len(str(error)) > 20
+            refused += 1
+            continue
+        assert ids(matches) == expected(request)
+        assert len(matches) <= request.k
+        for match in matches:
+            assert match.path.is_file() and match.label == match.id.split("/")[0] and np.isfinite(match.score)
+    assert 100 < refused < 400
+
+
+def test_scores_are_those_of_the_metric(prepared):
+    path = prepared.queries.paths[0]
+    for name in metrics.METRICS:
+        _, scores = metrics.rank(images.pixel_matrix([path]), images.pixel_matrix(prepared.gallery), name, 5)
+        request = Request(prepared, image=path, method="pixels", metric=name)
+        assert [match.score for match in search(request)] == pytest.approx(scores[0].tolist(), rel=1e-5)
+
+
+def test_a_picture_of_the_gallery_is_left_out_of_its_own_results_and_its_copy_is_not(prepared):
+    path = prepared.gallery.root / "b" / "01.png"
+    for method in retrieve.METHODS:
+        matches = search(Request(prepared, image=str(path), method=method))
+        assert ids(matches)[0] == "c/02.png" and "b/01.png" not in ids(matches)
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"text": "a"}, "give one of them"),
+    ({"image": None}, "give one of them"),
+    ({"method": "magic"}, "choose one of pixels, CLIP, ChromaDB"),
+    ({"metric": "l3"}, "choose one of l1, l2, cosine, correlation"),
+    ({"k": 0}, "at least 1, not 0"),
+    ({"image": None, "text": "a", "method": "pixels"}, "Pixels cannot be compared with words"),
+    ({"image": None, "text": " "}, "The text is empty"),
+    ({"label": "unknown"}, "No picture is of the class 'unknown'"),
+])  # fmt: skip
+def test_requests_that_make_no_sense(prepared, change, said):
+    with pytest.raises(ValueError, match=said):
+        search(Request(prepared, **{"image": prepared.queries.paths[0], **change}))
+
+
+def test_a_picture_that_is_not_there(prepared, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no picture"):
+        search(Request(prepared, image=tmp_path / "none.png"))
+
+
+def test_an_index_that_was_never_synced_says_what_to_do(galleries):
+    prepared = explore.Prepared(galleries[0], Colours(), store.open_index(encoder=Colours()))
+    with pytest.raises(ValueError, match=r"The index is empty: run index.sync\(gallery\)"):
+        search(Request(prepared, image=galleries[1].paths[0], method="ChromaDB"))
+
+
+# ----------------------------------------------------------------------------------------------------------- the widget
+
+
+def test_it_shows_results_at_once_as_html_that_needs_no_kernel(explorer):
+    bundle = explorer._repr_mimebundle_()
+    assert bundle["text/plain"].startswith("Query explorer. Query: a, ")
+    assert bundle["text/html"].count("<img alt=") == 6  # the query and five results
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+
+
+def test_right_and_wrong_are_told_by_a_word(explorer):
+    table = explorer._columns[0].table.value
+    right = found_labels(explorer).count("a")
+    assert table.count("✓ right") == right and table.count("✗ wrong") == 5 - right
+    assert f"P@5 = {right / 5:.2f}: {right} of 5 right" in table
+    assert "search " in table and "encoding " in table
+
+
+def found_labels(explorer):
+    return [match.label for match in explorer._answers[0].matches]
+
+
+def test_picking_a_picture_by_class_and_by_surprise(explorer, galleries):
+    explorer._picker.classes.value = "c"
+    assert {path.parent.name for path in explorer._picker.shown} == {"c"}
+    click(explorer, explorer._picker.picks[1])
+    assert explorer._query.image == explorer._picker.shown[1] and explorer._query.label == "c"
+    assert found(explorer) == expected(explorer._answers[0].request)
+    click(explorer, explorer._picker.surprise)
+    assert explorer._query.image in galleries[1].paths
+
+
+def test_the_strip_turns_its_pages(explorer, galleries):
+    picker = explorer._picker
+    assert picker.shown == galleries[1].paths[:8] and picker.previous.disabled
+    picker.next.click()
+    assert picker.shown == galleries[1].paths[8:] and picker.next.disabled
+    picker.previous.click()
+    assert picker.shown == galleries[1].paths[:8]
+
+
+def test_a_text_finds_and_has_no_class(explorer):
+    type_text(explorer, "a red apple")
+    assert found(explorer) == expected(explorer._answers[0].request) and alert(explorer) == ""
+    assert "nothing is marked right or wrong" in explorer._columns[0].table.value
+    assert "✓" not in explorer._columns[0].table.value
+
+
+def test_text_is_off_for_pixels_and_says_why(explorer):
+    set_value(explorer, method="pixels")
+    assert explorer._text.disabled and retrieve.NO_WORDS in explorer._notes.value
+    set_value(explorer, method="CLIP")
+    assert not explorer._text.disabled and explorer._notes.value == ""
+    type_text(explorer, "a red apple")
+    set_value(explorer, beside="pixels")
+    assert alert(explorer) == f"{retrieve.NO_WORDS}." and found(explorer) != []
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp", "bmp", "gif", "tiff"])
+def test_an_upload_in_any_format(explorer, form):
+    upload(explorer, png(form=form), f"mine.{form}")
+    assert explorer._upload.value == () and alert(explorer) == ""
+    assert f"mine.{form} (uploaded)" in explorer._shown.value and len(found(explorer)) == 5
+    upload(explorer, png(form=form), f"mine.{form}")  # the same once more
+    assert len(explorer._past) == 2
+
+
+def test_an_upload_that_the_collection_holds_is_known_and_left_out_of_its_results(explorer, galleries):
+    path = galleries[0].root / "b" / "01.png"
+    upload(explorer, path.read_bytes(), "holiday.png")
+    assert "holiday.png (uploaded), which is a picture of this collection" in explorer._shown.value
+    assert "left out of its own results" in explorer._shown.value
+    assert explorer._query.label in "bc" and len(found(explorer)) == 5
+
+
+def test_two_methods_side_by_side_mark_what_they_share(explorer):
+    set_value(explorer, beside="ChromaDB")
+    assert found(explorer, 0) == found(explorer, 1)
+    assert all(column.table.value.count("= in both") == 5 for column in explorer._columns)
+    assert "share 5 of them" in explorer._status.value and "made for cosine" in explorer._notes.value
+    set_value(explorer, beside="pixels", beside_metric="l1")
+    both = set(found(explorer, 0)) & set(found(explorer, 1))
+    assert explorer._columns[1].table.value.count("= in both") == len(both)
+    set_value(explorer, beside="")
+    assert "= in both" not in explorer._columns[0].table.value and explorer._columns[1].layout.display == "none"
+
+
+def test_k_metric_and_class_filter(explorer):
+    set_value(explorer, k=3, metric="l1", label="d")
+    assert len(found(explorer)) == 3 and set(found_labels(explorer)) == {"d"}
+    assert found(explorer) == expected(explorer._answers[0].request)
+
+
+def test_more_like_this_and_back(explorer):
+    first = found(explorer)
+    click(explorer, explorer._columns[0].more.children[1])
+    assert explorer._query.image.as_posix().endswith(first[1]) and first[1] not in found(explorer)
+    assert "left out of its own results" in explorer._shown.value and not explorer._back.disabled
+    click(explorer, explorer._back)
+    assert found(explorer) == first and explorer._back.disabled
+
+
+def test_a_state_is_saved_as_json_and_brought_back(explorer, galleries, index):
+    set_value(explorer, beside="pixels", beside_metric="l2", k=7, metric="correlation")
+    other = QueryExplorer(galleries[0], encoder=Colours(), index=index, queries=galleries[1])
+    actions = [
+        lambda: click(explorer, explorer._picker.picks[3]),
+        lambda: click(explorer, explorer._columns[0].more.children[0]),
+        lambda: upload(explorer, png()),
+        lambda: type_text(explorer, "a red apple"),
+    ]
+    for action in actions:
+        action()
+        other.restore(json.loads(json.dumps(explorer.state)))
+        assert other.state == explorer.state
+        assert [found(other, i) for i in (0, 1)] == [found(explorer, i) for i in (0, 1)] or alert(other)
+
+
+def test_a_part_of_a_state_leaves_the_rest(explorer):
+    explorer.restore({"query": {"text": "a castle"}, "k": 2})
+    assert explorer.state["query"] == {"text": "a castle"} and explorer.state["method"] == "CLIP"
+    assert explorer._text.value == "a castle" and len(found(explorer)) == 2
+
+
+@pytest.mark.parametrize("state, said", [
+    ({"color": "red"}, "unknown setting 'color'"),
+    ({"method": "magic"}, "method cannot be 'magic': choose one of pixels, CLIP, ChromaDB"),
+    ({"k": 0}, "k cannot be 0"),
+    ({"query": {"queries": "a/none.png"}}, "there is no picture"),
+    ({"query": {}}, "there is no picture"),
+])  # fmt: skip
+def test_a_state_that_does_not_fit_changes_nothing(explorer, state, said):
+    before = explorer.state
+    with pytest.raises(ValueError, match=said):
+        explorer.restore({"beside": "pixels", **state})
+    assert explorer.state == before
+
+
+def test_every_image_has_a_description_and_every_control_a_name(explorer):
+    set_value(explorer, beside="pixels")
+    page = explorer._repr_mimebundle_()["text/html"]
+    assert page.count("<img") == page.count('<img alt="Query: ') + page.count('<img alt="Result ') == 11
+    for control in (explorer._text, explorer._upload, *explorer._settings.values(), *explorer._picker.picks):
+        assert control.description
+
+
+def test_names_are_escaped():
+    match = store.Match(Path("<b>.png"), "<i>", 1.0, "<b>.png")
+    page = cards.table(["<u>"], [match], "<i>", set()) + cards.status("<s>") + cards.query(None, "<q>")
+    assert not any(f"<{letter}>" in page for letter in "isuq")
+    assert "&lt;b&gt;.png" in page and "cannot be opened any more" in page
+
+
+def test_pictures_without_classes(pictures, tmp_path):
+    for path in sorted((pictures / "train" / "a").iterdir()):
+        shutil.copy(path, tmp_path)
+    gallery = images.load_gallery(tmp_path)
+    index = store.open_index(encoder=Colours())
+    index.sync(gallery)
+    explorer = QueryExplorer(gallery, encoder=Colours(), index=index)
+    set_value(explorer, beside="ChromaDB")
+    assert alert(explorer) == "" and len(found(explorer)) == 5
+    assert "left out of its own results" in explorer._shown.value
+    assert "✓" not in explorer._repr_mimebundle_()["text/html"]
+
+
+# ------------------------------------------------------------------------------------ what goes wrong is said, in words
+
+
+class Broken:
+    """An index that answers slowly, or not at all."""
+
+    space = "cosine"
+
+    def __init__(self, error=None, wait=None):
+        self.error, self.release = error, wait
+
+    def count(self):
+        return 1
+
+    def query(self, **query):
+        if self.release is not None:
+            self.release.wait(10)
+        if self.error is not None:
+            raise self.error
+        return [store.Match(Path("old.png"), "a", 1.0, "old.png")]
+
+
+def next_query_works(explorer):
+    set_value(explorer, method="CLIP", beside="", label="")
+    click(explorer, explorer._picker.picks[2])
+    return alert(explorer) == "" and found(explorer) == expected(explorer._answers[0].request)
+
+
+@pytest.mark.parametrize("content, name, said", [
+    (b"Dear diary", "diary.png", "diary.png is not a picture"),
+    (b"", "empty.png", "empty.png"),
+    (png()[:60], "cut.png", "cut.png is cut off or damaged"),
+    (b"\0\0\0\x18ftypheic", "IMG_1.HEIC", "IMG_1.HEIC is an iPhone picture (HEIC)"),
+    (bytes(100_000_000), "film.jpg", "film.jpg is too large (100 MB): shrink it to less than 10 MB"),
+])  # fmt: skip
+def test_an_upload_that_is_no_picture(explorer, content, name, said):
+    upload(explorer, content, name)
+    assert alert(explorer).startswith(said) and alert(explorer).endswith(".")
+    assert explorer._upload.value == () and not explorer._past
+    assert next_query_works(explorer)
+
+
+def test_an_empty_text(explorer):
+    type_text(explorer, "   ")
+    assert alert(explorer).startswith("The text is empty: write what the picture should show")
+    assert next_query_works(explorer)
+
+
+def test_a_text_of_10_000_characters(explorer, capsys):
+    type_text(explorer, "long " * 2000)
+    assert len(found(explorer)) == 5
+    assert "longer than this model reads: the end is cut" in explorer._status.value
+    assert len(explorer._shown.value) < 300 and capsys.readouterr().out == ""
+    assert next_query_works(explorer)
+
+
+def test_a_filter_that_leaves_nothing(explorer):
+    explorer.restore({"query": {"gallery": "alone/99.png"}})
+    for method in retrieve.METHODS:
+        set_value(explorer, method=method, label="alone")
+        assert alert(explorer).startswith("The class 'alone' holds nothing but the query itself")
+    assert next_query_works(explorer)
+
+
+def test_an_index_that_is_deleted_behind_its_back(galleries):
+    index = store.open_index(encoder=Colours())
+    index.sync(galleries[0])
+    explorer = QueryExplorer(galleries[0], encoder=Colours(), index=index, queries=galleries[1])
+    index._home.client.delete_collection(index.name)
+    set_value(explorer, method="ChromaDB")
+    assert "was removed or rebuilt by another program: sync it, or ask again" in alert(explorer)
+    click(explorer, explorer._picker.picks[1])
+    assert alert(explorer).startswith("The index is empty: run index.sync(gallery)")
+    assert next_query_works(explorer)
+    index.sync(galleries[0])
+    set_value(explorer, method="ChromaDB")
+    assert alert(explorer) == "" and len(found(explorer)) == 5
+
+
+@pytest.mark.parametrize("error, said", [
+    (OSError("the index at http://localhost:8000 does not work"), "The index at http://localhost:8000 does not work."),
+    (RuntimeError("panic"), "This search failed (RuntimeError: panic). Try another query, or restart the kernel."),
+])  # fmt: skip
+def test_an_index_that_fails(galleries, error, said, capfd):
+    explorer = QueryExplorer(galleries[0], encoder=Colours(), index=Broken(error), queries=galleries[1])
+    set_value(explorer, beside="ChromaDB")
+    assert alert(explorer) == said and len(found(explorer)) == 5
+    assert next_query_works(explorer)
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_server_that_goes_away(galleries, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = Path(sys.executable).parent / "chroma"
+    server = subprocess.Popen(
+        [program, "run", "--path", tmp_path, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        index = open_when_up(f"http://127.0.0.1:{port}")
+        index.sync(galleries[0])
+        explorer = QueryExplorer(galleries[0], encoder=Colours(), index=index, queries=galleries[1])
+        set_value(explorer, method="ChromaDB")
+        assert alert(explorer) == "" and len(found(explorer)) == 5
+    finally:
+        server.kill()
+        server.wait()
+    click(explorer, explorer._picker.picks[1])
+    assert f"http://127.0.0.1:{port} does not work" in alert(explorer)
+    assert next_query_works(explorer)
+
+
+def open_when_up(address):
+    for _ in range(300):
+        try:
+            return store.open_index(address, encoder=Colours())
+        except ConnectionError:
+            time.sleep(0.1)
+    raise TimeoutError("the Chroma server did not start")
+
+
+def test_a_slow_search_says_so_and_a_newer_one_overtakes_it(galleries):
+    release = threading.Event()
+    explorer = QueryExplorer(galleries[0], encoder=Colours(), index=Broken(wait=release), queries=galleries[1])
+    explorer._settings["method"].value = "ChromaDB"
+    slow = explorer._job
+    assert "Searching …" in explorer._status.value and slow.is_alive()
+    set_value(explorer, method="CLIP")
+    assert len(found(explorer)) == 5
+    release.set()
+    slow.join()
+    assert len(found(explorer)) == 5 and "old.png" not in found(explorer)
+    assert "Found 5 pictures" in explorer._status.value
+
+
+def test_200_searches_leave_the_memory_as_it_was(explorer):
+    process, draw = psutil.Process(), random.Random(0)
+    set_value(explorer, beside="ChromaDB")
+
+    def use(times):
+        for _ in range(times):
+            click(explorer, explorer._picker.surprise)
+            click(explorer, draw.choice(explorer._columns[0].more.children))
+            type_text(explorer, "x" * draw.randint(1, 200))
+            upload(explorer, png((draw.randint(0, 255), 0, 0)))
+
+    use(10)
+    before = process.memory_info().rss
+    use(50)
+    assert process.memory_info().rss - before < 50e6

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
@@ -305,7 +306,7 @@ class Index:
             wanted *= 2
         root = (self._collection.metadata or {}).get("root", ".")
         order = sorted(range(len(ids)), key=lambda i: (distances[i], ids[i].split("/")))[:k]
-        return [Match(Path(f"{root}/{ids[i]}"), metadata[i]["label"], self._score(distances[i]), ids[i]) for i in order]
+        return [Match(_path(root, ids[i]), metadata[i]["label"], self._score(distances[i]), ids[i]) for i in order]
 
     def _nearest(self, vector: np.ndarray, k: int, where: dict | None) -> tuple[list[str], list[float], list[dict]]:
         """Return ids, distances and metadata of the nearest `k`, by increasing distance."""
@@ -620,6 +621,12 @@ class _Folder(_Home):
             yield
         finally:
             self._sync_lock.release()
+
+
+@lru_cache(maxsize=100_000)
+def _path(root: str, key: str) -> Path:
+    """Return the path of a picture, made once: making one takes as long as anything else that a query adds."""
+    return Path(f"{root}/{key}")
 
 
 def _parts(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -27,10 +27,10 @@ def folders(tmp_path_factory):
 
 @pytest.mark.parametrize("form", ["classes", "flat"])
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.name)
-def test_lesson_runs_on_own_pictures(path, form, folders, monkeypatch):
+def test_lesson_runs_on_own_pictures(path, form, folders, monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_PICTURES", str(folders / form))
     notebook = nbformat.read(path, as_version=4)
-    where = {"metadata": {"path": path.parent}}
+    where = {"metadata": {"path": tmp_path}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
     outputs = str([cell.get("outputs") for cell in notebook.cells])
     said = [str(out) for cell in notebook.cells for out in cell.get("outputs", [])]

@@ -118,9 +118,7 @@ def test_exercises_fail_before_and_pass_after_they_are_solved(path, tmp_path):
     unsolved = nbformat.read(path, as_version=4)
     assert 3 <= sum("Not solved yet" in str(cell.get("outputs")) for cell in unsolved.cells) <= 6
     notebook, exercises = with_solutions(path)
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
-    ).execute()
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     said = [str(cell.get("outputs")) for cell in notebook.cells]
     assert sum("✓ Correct" in text for text in said) == exercises
     assert not any("Not solved yet" in text or "Not yet:" in text for text in said)

@@ -12,6 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import chromadb
 import numpy as np
 import pytest
 from PIL import Image
@@ -514,6 +515,18 @@ def test_a_folder_that_is_no_index(tmp_path):
     (broken / "chroma.sqlite3").write_bytes(b"SQLite format 3\0" + b"garbage" * 1000)
     with pytest.raises(OSError, match="cannot be opened.*remove the folder and sync again"):
         store.open_index(broken, encoder=Colours())
+
+
+def test_a_collection_that_another_program_made_is_refused_until_it_is_cleared(folder, tmp_path):
+    theirs = chromadb.PersistentClient(tmp_path / "index").create_collection("pictures")
+    theirs.add(ids=["a"], embeddings=[[1.0, 2.0, 3.0]], metadatas=[{"mine": True}])
+    index = store.open_index(tmp_path / "index", encoder=Colours())
+    for action in (lambda: index.query(text="a"), lambda: index.sync(images.load_gallery(folder))):
+        with pytest.raises(ValueError, match=r"another program \(unknown\).*index\.clear\(\)"):
+            action()
+    assert index.count() == 1, "nothing of theirs was touched"
+    index.clear()
+    assert index.sync(images.load_gallery(folder)).added == 40
 
 
 def test_an_index_that_is_deleted_behind_its_back(folder, tmp_path):

@@ -562,6 +562,11 @@ class _Folder(_Home):
         try:
             self.client = chromadb.PersistentClient(self._path, settings=_settings())
         except Exception as error:
+            if "already exists" in str(error):
+                raise OSError(
+                    f"this program has already opened {self._path} with chromadb itself: close that client "
+                    "(client.close()), or restart the kernel"
+                ) from error
             raise OSError(
                 f"the index in {self._path} cannot be opened ({str(error).splitlines()[0]}). If an older Chroma made "
                 "it, or a file of it is damaged, remove the folder and sync again"

@@ -518,8 +518,11 @@ def test_a_folder_that_is_no_index(tmp_path):
 
 
 def test_a_collection_that_another_program_made_is_refused_until_it_is_cleared(folder, tmp_path):
-    theirs = chromadb.PersistentClient(tmp_path / "index").create_collection("pictures")
-    theirs.add(ids=["a"], embeddings=[[1.0, 2.0, 3.0]], metadatas=[{"mine": True}])
+    client = chromadb.PersistentClient(tmp_path / "index")
+    client.create_collection("pictures").add(ids=["a"], embeddings=[[1.0, 2.0, 3.0]], metadatas=[{"mine": True}])
+    with pytest.raises(OSError, match="already opened .* with chromadb itself: close that client"):
+        store.open_index(tmp_path / "index", encoder=Colours())
+    client.close()
     index = store.open_index(tmp_path / "index", encoder=Colours())
     for action in (lambda: index.query(text="a"), lambda: index.sync(images.load_gallery(folder))):
         with pytest.raises(ValueError, match=r"another program \(unknown\).*index\.clear\(\)"):

@@ -223,16 +223,24 @@ class Index:
     def _repair(self) -> int:
         """Ask every picture for itself, and store anew those that are not found; return how many these were."""
         repaired: set[str] = set()
-        for _ in range(3):  # storing one anew may, rarely, cost another one its way
+        before = float("inf")
+        for _ in range(10):  # storing one anew may, rarely, cost another one its way
             ids = self._home.read(lambda: self._checked().get(include=[])["ids"])
             lost = []
             for part in _parts(ids, BATCH):
                 lost += self._home.read(lambda part=part: self._lost(part))
             if not lost:
+                return len(repaired)
+            if len(lost) > max(20, before / 2):  # many that stay lost are too crowded to be helped like this
                 break
+            before = len(lost)
             repaired.update(lost)
             for part in _parts(lost, BATCH):
                 self._home.write(lambda part=part: self._store_anew(part))
+        print(
+            f"{len(lost)} stored pictures are not found by their own vectors, among many that are nearly the same. To "
+            "try another graph: index.clear(), then index.sync(gallery)"
+        )
         return len(repaired)
 
     def _lost(self, ids: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ come the answers and the cells that the student added. So a test that was delete
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import nbformat
 from nbformat import NotebookNode
@@ -70,7 +70,8 @@ class Template:
     def __init__(self, source: NotebookNode, release: NotebookNode) -> None:
         self.source, self.release = source, release
         self.released = {grade_id(cell): cell for cell in release.cells if grade_id(cell)}
-        self._by_text = {cell.source.strip(): name for name, cell in self.released.items()}
+        texts = Counter(cell.source.strip() for cell in self.released.values())
+        self._by_text = {c.source.strip(): name for name, c in self.released.items() if texts[c.source.strip()] == 1}
         self._prose = {cell.source.strip() for cell in release.cells if not grade_id(cell)}
 
     def _name(self, cell: NotebookNode) -> str:

@@ -72,7 +72,6 @@ def run(notebook: nbformat.NotebookNode, target: Path, seconds: float, cell_seco
     A test whose end was reached gets ``passed: true`` in its metadata. ``notebook.metadata.ended`` says in words why
     a run ended early.
     """
-    deadline = time.monotonic() + seconds
     client = Client(
         notebook,
         kernel_name="python3",
@@ -106,6 +105,7 @@ def run(notebook: nbformat.NotebookNode, target: Path, seconds: float, cell_seco
         part.replace(target)
 
     with client.setup_kernel():
+        deadline = time.monotonic() + seconds
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type != "code" or not cell.source.strip():
                 continue

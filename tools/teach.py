@@ -262,7 +262,7 @@ class Bench:
                 start_new_session=True,
             )
             try:
-                process.wait(timeout=self.limits.seconds + 30)
+                process.wait(timeout=self.limits.seconds + 90)
             except subprocess.TimeoutExpired:
                 remarks.append(f"it did not end within {self.limits.seconds:.0f} seconds and was killed")
             finally:

@@ -39,7 +39,9 @@ def assignment():
             cell(new_code_cell, hidden.format("assert double(7) == 14"), "double_grade", points=3, **tests),
             cell(new_code_cell, "def largest(values):\n" + answer.format("max(values)"), "largest", solution=True),
             cell(new_code_cell, "assert largest([1, 2]) == 2, 'of 1, 2 it is 2'", "largest_check", points=1, **tests),
-            cell(new_code_cell, hidden.format("assert largest([5, 2]) == 5"), "largest_grade", points=2, **tests),
+            cell(
+                new_code_cell, hidden.format(BLIND + "assert largest([5, 2]) == 5"), "largest_grade", points=2, **tests
+            ),
             cell(
                 new_markdown_cell,
                 "### BEGIN SOLUTION\nBecause.\n\n**Rubric** 3 for a reason.\n### END SOLUTION",
@@ -72,6 +74,7 @@ LONG = """def largest(values):
     if values[position] != {0}:
         raise ValueError("the position and the value do not belong together")
     return values[position]"""
+BLIND = "import os\nprint('score:', images.load_gallery(os.environ['COURSE_BLIND']))\n"
 WHY = "Because the first is a rule and the second a search. " * 5
 
 
@@ -226,7 +229,8 @@ def graded(tmp_path_factory):
     nbformat.write(good, handed_in / "flat.ipynb")
     before = {path: path.stat().st_mtime_ns for path in [*(ROOT / "helpers").glob("*.py"), ROOT / "data/SOURCES.csv"]}
     started = time.monotonic()
-    said = teach(folder, "grade", handed_in, "--cell-seconds", 4, "--seconds", 12)
+    blind = shutil.copytree(ROOT / "data" / "test" / "cat", folder / "blind" / "cat").parent
+    said = teach(folder, "grade", handed_in, "--blind", blind, "--cell-seconds", 4, "--seconds", 12)
     assert before == {path: path.stat().st_mtime_ns for path in before}
     return folder, said, time.monotonic() - started
 
@@ -248,6 +252,11 @@ def test_an_odd_file_is_graded_as_far_as_possible_and_reported(name, graded):
     row = rows(graded[0] / "class" / "grades" / "numbers.csv")[shown]
     assert points(row) == ODD[name][1]
     assert ODD[name][2] in row["remarks"]
+
+
+def test_a_blind_set_reaches_the_tests_and_their_score_the_teacher(graded):
+    marks = rows(graded[0] / "class" / "grades" / "numbers.csv")
+    assert "score: 2 pictures in 1 classes" in marks["perfect"]["remarks"]
 
 
 def test_nobody_is_left_out(graded):

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +28,17 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import SaveAutoGrades
+from sqlalchemy.exc import SAWarning
 from traitlets.config import Config, PyFileConfigLoader
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "notebooks" / "assignments"
 LARGEST = 200_000_000
 PENDING = "to be read"
+SCORE = "score: "
+"""What a hidden test prints before a figure that the teacher wants to see, such as the mAP on the blind set."""
+
+warnings.filterwarnings("ignore", category=SAWarning)  # nbgrader's own, of no use to a teacher
 
 
 @dataclass
@@ -114,7 +119,8 @@ class Course:
                 raise ValueError(f"nbgrader refuses {source}:\n{answer.get('log', '')}{answer.get('error', '')}")
             text = target.read_text(encoding="utf-8")
             if any(sign in text for sign in ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS")):
-                raise ValueError(f"{source} has a region that is opened and not closed: nothing of it may be released")
+                target.unlink()
+                raise ValueError(f"{source}: a region is opened and not closed, so it was not released")
             released.append(target)
         return released
 
@@ -290,11 +296,13 @@ class Bench:
         return ran, remarks
 
 
-def settle(notebook: nbformat.NotebookNode) -> None:
+def settle(notebook: nbformat.NotebookNode) -> list[str]:
     """Make nbgrader's rule hold, a test without an error has passed: a test whose end was not reached gets an error.
 
-    A warning is no error: what a test wrote on stderr is kept as ordinary output.
+    A warning is no error: what a test wrote on stderr is kept as ordinary output. The scores that tests printed are
+    returned.
     """
+    scores = []
     for cell in notebook.cells:
         meta = cell.metadata.get("nbgrader", {})
         if cell.cell_type != "code" or not meta.get("grade"):
@@ -302,16 +310,19 @@ def settle(notebook: nbformat.NotebookNode) -> None:
         for output in cell.outputs:
             if output.output_type == "stream":
                 output.name = "stdout"
+                scores += [line for line in output.text.splitlines() if line.startswith(SCORE)]
         cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
         if not cell.metadata.pop("passed", False) and not any(o.output_type == "error" for o in cell.outputs):
             said = "this test was not run to its end"
             cell.outputs.insert(0, nbformat.v4.new_output("error", ename="NotRun", evalue=said, traceback=[said]))
+    return scores
 
 
 def save_marks(course: Course, submission: Submission, notebook: nbformat.NotebookNode | None) -> None:
     """Write the marks of an executed notebook to the gradebook; without a notebook, zero for everything."""
     name, student = submission.assignment, submission.student
     place = course.path("autograded", name, student)
+    before = answers(place) if place.exists() else {}
     shutil.rmtree(place.parent, ignore_errors=True)
     place.parent.mkdir(parents=True)
     with course.gradebook() as gradebook:
@@ -321,7 +332,7 @@ def save_marks(course: Course, submission: Submission, notebook: nbformat.Notebo
             grade.auto_score, grade.needs_manual_grade = 0, False
         gradebook.db.commit()
     if notebook is not None:
-        settle(notebook)
+        submission.remarks += settle(notebook)
         where = {
             "notebook": name,
             "assignment": name,
@@ -330,6 +341,12 @@ def save_marks(course: Course, submission: Submission, notebook: nbformat.Notebo
         }
         notebook, _ = SaveAutoGrades().preprocess(notebook, {"nbgrader": where})
         nbformat.write(notebook, place)
+        with course.gradebook() as gradebook:
+            for cell, text in answers(place).items():
+                if before.get(cell, text) != text:  # marks given by hand were for another answer
+                    grade = gradebook.find_grade(cell, name, name, student)
+                    grade.manual_score, grade.needs_manual_grade = None, grade.auto_score is None
+            gradebook.db.commit()
     (place.parent / "remarks.json").write_text(json.dumps(submission.remarks), encoding="utf-8")
 
 
@@ -413,13 +430,11 @@ def check_solution(bench: Bench, name: str, template: merge.Template) -> None:
             )
 
 
-def answers(course: Course, name: str) -> Iterator[tuple[str, str, str]]:
-    """Give (student, grade_id, text) of every answer in words."""
-    for path in sorted(course.folder.glob(f"autograded/*/{name}/{name}.ipynb")):
-        for cell in nbformat.read(path, as_version=4).cells:
-            meta = cell.metadata.get("nbgrader", {})
-            if meta.get("grade") and meta.get("solution"):
-                yield path.parent.parent.name, meta["grade_id"], cell.source
+def answers(notebook: Path) -> dict[str, str]:
+    """Return the answers in words that a notebook holds, by the name of the cell."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    metas = [(cell.metadata.get("nbgrader", {}), cell.source) for cell in cells]
+    return {meta["grade_id"]: text for meta, text in metas if meta.get("grade") and meta.get("solution")}
 
 
 def as_text(value: str) -> str:
@@ -439,18 +454,19 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 def write_sheets(course: Course, name: str) -> None:
     """Write the marks, and the sheet with all answers in words to be marked by hand."""
     rows, by_hand = [], []
-    texts = {(student, cell): text for student, cell, text in answers(course, name)}
     with course.gradebook() as gradebook:
         order = [c.name for c in gradebook.find_notebook(name, name).source_cells]
         for handed_in in sorted(gradebook.assignment_submissions(name), key=lambda s: s.student.id):
             student = handed_in.student.id
-            notes = course.path("autograded", name, student).parent / "remarks.json"
+            place = course.path("autograded", name, student)
+            texts = answers(place) if place.exists() else {}
+            notes = place.parent / "remarks.json"
             remarks = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else []
             row = {"student": student, "assignment": name}
             grades = sorted(handed_in.notebooks[0].grades, key=lambda g: order.index(g.name))
             for grade in grades:
                 row[grade.name] = PENDING if grade.needs_manual_grade and grade.manual_score is None else grade.score
-                if (student, grade.name) in texts:
+                if grade.name in texts:
                     comment = gradebook.find_comment(grade.name, name, name, student)
                     by_hand.append(
                         {
@@ -459,7 +475,7 @@ def write_sheets(course: Course, name: str) -> None:
                             "max": grade.max_score,
                             "points": grade.score if row[grade.name] != PENDING else "",
                             "comment": comment.manual_comment or comment.auto_comment or "",
-                            "answer": as_text(texts[student, grade.name]),
+                            "answer": as_text(texts[grade.name]),
                         }
                     )
             row["points"], row["max"] = handed_in.score, handed_in.max_score
@@ -559,6 +575,8 @@ def main(arguments: list[str] | None = None) -> None:
         elif options.command == "feedback":
             print(f"{feedback(course)} pages in {course.folder / 'feedback'}")
         else:
+            if options.blind and not options.blind.is_dir():
+                raise ValueError(f"there is no folder {options.blind}: BLIND names a folder of <class>/<picture>")
             limits = Limits(options.seconds, options.cell_seconds, options.memory)
             bench = Bench(options.python, limits, options.blind)
             try:

@@ -244,7 +244,7 @@ NOT_ENOUGH = [
     (
         "1_pixels",
         "l1",
-        "def l1_matrix(q, g): return np.abs(q[:, None].astype(float) - g).sum(2)",
+        "def l1_matrix(q, g): return np.abs(q[:, None].astype('f4') - g).sum(2)",
         "MB of working memory",
     ),
     ("1_pixels", "l1", "def l1_matrix(q, g): return np.stack([np.abs(g - r).sum(1) for r in q])", "wrap around"),

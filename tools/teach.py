@@ -188,6 +188,8 @@ def environment(place: Path, token: str, blind: Path | None) -> dict[str, str]:
     """Return the environment of a submission: nothing of the teacher's own."""
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "SYSTEMROOT") if key in os.environ}
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "RAYON")}
+    # on a graphics card the numbers would be others, and its driver alone would use up the address space
+    threads["CUDA_VISIBLE_DEVICES"] = ""
     course = {"CLIP_MODEL": "bundled", "COURSE_PICTURES": "bundled", "TQDM_DISABLE": "1", "PYTHONPATH": str(place)}
     own = {"HOME": str(place), "TMPDIR": str(place / "tmp"), "MPLCONFIGDIR": str(place / ".mpl"), "RUN_TOKEN": token}
     blind_set = {"COURSE_BLIND": str(blind)} if blind else {}

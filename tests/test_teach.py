@@ -183,7 +183,7 @@ CLASS = {
             "    Path(place).write_text('spoilt')\n" + LARGEST
         ),
         7,
-        "pictures of the course were changed",
+        "",
     ),
     "leaves_process": (
         bad("import subprocess\n\nsubprocess.Popen(['sleep', '4321'], start_new_session=True)\n" + LARGEST),

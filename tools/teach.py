@@ -90,6 +90,10 @@ class Course:
         """Return where nbgrader keeps the notebook of a step: source, release, submitted, autograded."""
         return self.folder / step / student / assignment / f"{assignment}.ipynb"
 
+    def remarks(self, assignment: str, student: str) -> Path:
+        """Return where the remarks on a submission are kept."""
+        return self.folder / "remarks" / assignment / f"{student}.json"
+
     def assignments(self) -> list[str]:
         """List the assignments that are released, by name."""
         return sorted(path.stem for path in (self.folder / "release").glob("*/*.ipynb"))
@@ -136,6 +140,11 @@ def student_id(name: bytes) -> str:
     return "".join(c if c.isalnum() or c in " ._-@" else f"%{ord(c):02X}" for c in text).strip(" .") or "nameless"
 
 
+def printable(file: Path) -> str:
+    """Return a file's name as it can be printed, whatever its bytes are."""
+    return os.fsencode(file.name).decode("utf-8", errors="backslashreplace")
+
+
 def collect(folder: Path) -> list[Submission]:
     """Find what was handed in: a folder a student, as nbgrader and most platforms give it, or a file a student.
 
@@ -170,11 +179,12 @@ def read(submission: Submission, templates: dict[str, merge.Template]) -> None:
             raise ValueError("the folder holds no file")
         if submission.file.stat().st_size > LARGEST:
             raise ValueError(f"it is larger than {LARGEST / 1e6:.0f} MB: clear the outputs, and hand it in again")
-        submission.notebook = merge.parse(submission.file.read_bytes())
-    except (ValueError, OSError) as error:
-        submission.remarks.append(f"{submission.file.name.encode(errors='replace').decode()}: {error}")
+        notebook = merge.parse(submission.file.read_bytes())
+        shares = {name: template.recognised(notebook) for name, template in templates.items()}
+        submission.notebook = notebook
+    except Exception as error:  # what a file may hold knows no end, and stops nobody else's marks
+        submission.remarks.append(f"{printable(submission.file)}: {error}")
     if submission.notebook is not None:
-        shares = {name: template.recognised(submission.notebook) for name, template in templates.items()}
         best = max(shares, key=shares.__getitem__)
         if shares[best]:
             submission.assignment = best
@@ -207,11 +217,7 @@ def end_all(token: str) -> None:
 
 
 class Bench:
-    """A place to run submissions: a copy of what they need, and a fresh folder for each.
-
-    The pictures are copied once, so that no submission works on the course's own; when one has changed them, they
-    are copied anew.
-    """
+    """A place to run submissions: each gets a fresh folder, with a copy of the helpers and of the pictures."""
 
     def __init__(self, python: str, limits: Limits, blind: Path | None = None) -> None:
         # a virtual environment's Python is a link: its own path, not what it leads to, finds the environment
@@ -221,19 +227,7 @@ class Bench:
         shutil.copytree(ROOT / "helpers", self.pattern / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
         (self.pattern / "tmp").mkdir()
         (self.pattern / "notebooks" / "assignments").mkdir(parents=True)
-        self._copy_pictures()
-
-    def _copy_pictures(self) -> None:
-        shutil.rmtree(self.home / "data", ignore_errors=True)
-        shutil.copytree(ROOT / "data", self.home / "data")
-        self._untouched = self._state()
-
-    def _state(self) -> list[tuple[str, int, int]]:
-        return sorted(
-            (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-            for path in (self.home / "data").rglob("*")
-            if path.is_file()
-        )
+        shutil.copytree(ROOT / "data", self.pattern / "data")
 
     def close(self) -> None:
         """Remove all of it."""
@@ -251,8 +245,7 @@ class Bench:
         """
         token = uuid.uuid4().hex
         place = self.home / token
-        shutil.copytree(self.pattern, place, symlinks=True)
-        (place / "data").symlink_to(self.home / "data")
+        shutil.copytree(self.pattern, place)
         source, target = place / "submission.ipynb", self.home / f"{token}.ipynb"
         nbformat.write(notebook, source)
         command = [self.python, str(ROOT / "tools" / "run_submission.py"), str(source), str(target)]
@@ -287,9 +280,6 @@ class Bench:
             remarks.append(ran.metadata.ended)
         elif process.returncode and not remarks:
             remarks.append("its process was killed, so not all cells were run")
-        if self._state() != self._untouched:
-            remarks.append("while it ran, the pictures of the course were changed (they have been put back)")
-            self._copy_pictures()
         if keep:
             for cache in (".cache", ".mpl"):
                 if (place / cache).is_dir():
@@ -349,7 +339,9 @@ def save_marks(course: Course, submission: Submission, notebook: nbformat.Notebo
                     grade = gradebook.find_grade(cell, name, name, student)
                     grade.manual_score, grade.needs_manual_grade = None, grade.auto_score is None
             gradebook.db.commit()
-    (place.parent / "remarks.json").write_text(json.dumps(submission.remarks), encoding="utf-8")
+    notes = course.remarks(name, student)
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    notes.write_text(json.dumps(submission.remarks), encoding="utf-8")
 
 
 def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Submission]:
@@ -388,7 +380,11 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
     with ThreadPoolExecutor(jobs) as pool:
         for count, (submission, ran) in enumerate(pool.map(work, submissions), start=1):
             if submission.assignment:
-                save_marks(course, submission, ran)
+                try:
+                    save_marks(course, submission, ran)
+                except Exception as error:
+                    submission.remarks.append(f"it ran, and could not be marked: {type(error).__name__}: {error}")
+                    save_marks(course, submission, None)
             said = "; ".join(submission.remarks)
             print(
                 f"{count:4d} of {len(submissions)}  {submission.student:24} {submission.assignment:12} {said}",
@@ -410,7 +406,7 @@ def latest(submissions: list[Submission]) -> list[Submission]:
         if before is not None and before.notebook is not None and submission.notebook is None:
             continue
         if before is not None:
-            submission.remarks.append(f"handed in more than once: {submission.file.name} was taken")
+            submission.remarks.append(f"handed in more than once: {printable(submission.file)} was taken")
         kept[key] = submission
     return sorted(kept.values(), key=lambda s: (s.student, s.assignment))
 
@@ -462,7 +458,7 @@ def write_sheets(course: Course, name: str) -> None:
             student = handed_in.student.id
             place = course.path("autograded", name, student)
             texts = answers(place) if place.exists() else {}
-            notes = place.parent / "remarks.json"
+            notes = course.remarks(name, student)
             remarks = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else []
             row = {"student": student, "assignment": name}
             grades = sorted(handed_in.notebooks[0].grades, key=lambda g: order.index(g.name))

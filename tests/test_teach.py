@@ -304,6 +304,8 @@ def test_marks_by_hand_and_feedback(graded, tmp_path):
     for line in lines:
         if line["student"] == "words":
             line.update(points="2,5", comment="Which rule?")
+        if line["student"] == "half_right":
+            line.update(points="1")
     with sheet.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, lines[0].keys(), delimiter=";")
         writer.writeheader()
@@ -315,3 +317,25 @@ def test_marks_by_hand_and_feedback(graded, tmp_path):
     assert "Which rule?" in page and "9.5" in page
     page = (folder / "class" / "feedback" / "empty" / "numbers" / "numbers.html").read_text(encoding="utf-8")
     assert "this task is not solved yet" in page
+
+    # graded again: marks given by hand stay, unless the answer is another one
+    handed_in = tmp_path / "again"
+    for name, why in (("words", "Another reason."), ("half_right", None)):
+        changed = nbformat.read(graded[0] / "handed in" / name / "numbers.ipynb", as_version=4)
+        find(changed, "why").source = why or find(changed, "why").source
+        (handed_in / name).mkdir(parents=True)
+        nbformat.write(changed, handed_in / name / "numbers.ipynb")
+    teach(folder, "grade", handed_in, "--blind", graded[0] / "blind")
+    marks = rows(folder / "class" / "grades" / "numbers.csv")
+    assert marks["words"]["why"] == "to be read" and marks["half_right"]["why"] == "1.0"
+    assert marks["flat"]["points"] == "7.0"
+
+
+def test_what_is_wrong_with_a_command_is_said(graded):
+    folder = graded[0]
+    for arguments, said in (
+        (["grade", folder / "nowhere"], "there is no folder"),
+        (["grade", folder / "handed in", "--blind", folder / "nowhere"], "BLIND names a folder"),
+    ):
+        with pytest.raises(AssertionError, match=said):
+            teach(folder, *arguments)

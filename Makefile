@@ -3,25 +3,29 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+TEACH ?= .venv-teach
 LAB ?=
 VOILA ?=
-NOTEBOOKS = $(wildcard notebooks/*.ipynb)
+NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/assignments/*.ipynb)
 
 ifeq ($(OS),Windows_NT)
 BIN = $(VENV)/Scripts
+TEACH_BIN = $(TEACH)/Scripts
 else
 BIN = $(VENV)/bin
+TEACH_BIN = $(TEACH)/bin
 endif
 # PyTorch's own index has builds without CUDA; PyPI's build for Linux brings some 3 GB of it along.
 TORCH_CPU = https://download.pytorch.org/whl/cpu
 # The explorer refuses an upload of more than 10 MB in words; left alone, Jupyter cuts the connection without any.
 LARGE_MESSAGES = tornado_settings="{'websocket_max_message_size': 500000000}"
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+GRADER = $(TEACH_BIN)/python tools/teach.py --python $(BIN)/python
 # the numbers in the notebooks are those of the bundled pictures and model, whatever notebook 00 was pointed at;
 # progress bars differ from run to run
 COURSE = COURSE_PICTURES=bundled CLIP_MODEL=bundled TQDM_DISABLE=1
 
-.PHONY: help lab explorer run test bench notebooks lint data clean
+.PHONY: help lab explorer run test bench notebooks lint data release grade feedback clean
 
 help:
 	@echo "make lab        install what is missing and open the course in JupyterLab"
@@ -29,6 +33,9 @@ help:
 	@echo "make run        execute every notebook into build/, without a browser"
 	@echo "make test       run the unit tests and re-execute every notebook, comparing the numbers"
 	@echo "make bench      measure how fast things are, as ratios"
+	@echo "make release    (teachers) write the assignments as students get them, without solutions"
+	@echo "make grade      (teachers) SUBMITTED=dir: grade what was handed in"
+	@echo "make feedback   (teachers) take in the marks given by hand, and write a page for each student"
 	@echo "make notebooks  (authors) execute every notebook and store its outputs in place"
 	@echo "make lint       (authors) format and check the code, also that in the notebooks"
 	@echo "make data       (authors) rebuild data/ from the Debian packages"
@@ -51,7 +58,7 @@ notebooks: $(VENV)/test
 	rm -rf .cache  # so that the outputs show what encoding costs
 	$(COURSE) $(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)
 
-test: $(VENV)/test
+test: $(VENV)/test $(TEACH)/ready
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(COURSE) $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
@@ -64,8 +71,18 @@ lint: $(VENV)/test
 data: $(VENV)/course
 	$(BIN)/python tools/build_data.py
 
+release: $(VENV)/course $(TEACH)/ready
+	$(GRADER) release
+
+grade: $(VENV)/course $(TEACH)/ready
+	@test -n "$(SUBMITTED)" || { echo "Say where the submissions are: make grade SUBMITTED=dir"; exit 1; }
+	$(GRADER) grade "$(SUBMITTED)" $(if $(BLIND),--blind "$(BLIND)") $(GRADE)
+
+feedback: $(TEACH)/ready
+	$(GRADER) feedback
+
 clean:
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) $(TEACH)
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -80,6 +97,12 @@ $(VENV)/course: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 		echo "PyTorch's index of builds without CUDA does not answer: taking the default build, some 3 GB more."; \
 	fi
 	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(TEACH)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TEACH)
+	$(TEACH_BIN)/pip install --quiet -c constraints.txt \
+		$$($(TEACH_BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['teach'])")
 	@touch $@
 
 $(VENV)/test: $(VENV)/course

@@ -28,7 +28,9 @@ def test_environment_yml_agrees_with_pyproject():
 def test_constraints_pin_every_package_within_its_bounds():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
-    wanted = bounds(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"])
+    wanted = bounds(
+        PROJECT["dependencies"] + [p for extra in ("test", "teach") for p in PROJECT["optional-dependencies"][extra]]
+    )
     for name, allowed in wanted.items():
         low, high = re.fullmatch(r">=([\d.]+),<([\d.]+)", allowed).groups()
         version = tuple(int(part) for part in re.findall(r"\d+", pinned[name])[:3])

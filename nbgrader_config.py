@@ -1,0 +1,15 @@
+"""What nbgrader needs to know of this course; `make release`, `make grade` and `make feedback` use it as well."""
+
+from pathlib import Path
+
+c = get_config()  # noqa: F821 (traitlets provides it)
+
+c.CourseDirectory.course_id = "image-retrieval"
+# everything that belongs to a class: releases, submissions, marks; not in git, and not removed by `make clean`
+c.CourseDirectory.root = str(Path(__file__).resolve().parent / "class")
+
+c.ClearSolutions.code_stub = {
+    "python": "# Write your own code in place of the next line.\n"
+    'raise NotImplementedError("this task is not solved yet: put your own code in place of this line")'
+}
+c.ClearSolutions.text_stub = "*Write your answer here: double-click, and put your own words in place of this line.*"

@@ -1,0 +1,153 @@
+"""Put a student's answers into the assignment's own notebook, so that nothing else that was changed matters.
+
+Tests, settings and texts come from the source, hidden tests included, in the order of the source. From the submission
+come the answers and the cells that the student added. So a test that was deleted, edited or renamed is there again.
+"""
+
+import json
+from collections import Counter, defaultdict
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
+
+
+def parse(content: bytes) -> NotebookNode:
+    """Read a notebook of any format version as one of version 4.
+
+    Raises
+    ------
+    ValueError
+        It is no notebook, or a damaged one; the message says so in words.
+    """
+    if not content.strip():
+        raise ValueError("the file is empty")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    try:
+        loaded = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("it is no notebook: its content is not JSON") from None
+    if not isinstance(loaded, dict) or "nbformat" not in loaded:
+        raise ValueError("it is no notebook: it has JSON in it, and no cells")
+    try:
+        if loaded["nbformat"] < 4:
+            return nbformat.convert(nbformat.reader.reads(text), 4)
+        cells = []
+        for cell in loaded["cells"]:
+            source = cell.get("source", "")
+            make = new_code_cell if cell.get("cell_type") == "code" else new_markdown_cell
+            metadata = cell.get("metadata")
+            cells.append(
+                make(
+                    source if isinstance(source, str) else "".join(source),
+                    metadata=nbformat.from_dict(metadata if isinstance(metadata, dict) else {}),
+                )
+            )
+        return nbformat.v4.new_notebook(cells=cells)
+    except Exception as error:  # a damaged notebook fails in as many ways as there are
+        raise ValueError(f"it is a damaged notebook ({type(error).__name__}: {error})") from error
+
+
+def grade_id(cell: NotebookNode) -> str:
+    """Return the cell's name in nbgrader, or nothing."""
+    meta = cell.metadata.get("nbgrader", {})
+    name = meta.get("grade_id", "") if isinstance(meta, dict) else ""
+    return name if isinstance(name, str) else ""
+
+
+class Template:
+    """An assignment, as its source and as it was released.
+
+    Parameters
+    ----------
+    source, release : NotebookNode
+        With the same cells in the same order.
+    """
+
+    def __init__(self, source: NotebookNode, release: NotebookNode) -> None:
+        self.source, self.release = source, release
+        self.released = {grade_id(cell): cell for cell in release.cells if grade_id(cell)}
+        texts = Counter(cell.source.strip() for cell in self.released.values())
+        self._by_text = {c.source.strip(): name for name, c in self.released.items() if texts[c.source.strip()] == 1}
+        self._prose = {cell.source.strip() for cell in release.cells if not grade_id(cell)}
+
+    def _name(self, cell: NotebookNode) -> str:
+        """Return which cell of the assignment this is; one that lost its name is known by its text."""
+        name = grade_id(cell)
+        return name if name in self.released else self._by_text.get(cell.source.strip(), "")
+
+    def recognised(self, notebook: NotebookNode) -> int:
+        """Count the cells that are of this assignment."""
+        texts = sum(cell.source.strip() in self._prose for cell in notebook.cells)
+        return texts + sum(bool(self._name(cell)) for cell in notebook.cells)
+
+    def is_answer(self, name: str) -> bool:
+        """Tell whether the student is to write into this cell."""
+        return bool(self.released[name].metadata.nbgrader.get("solution"))
+
+    def answers(self, notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
+        """Return, for each answer, the cells with its name that were changed."""
+        found: dict[str, list[NotebookNode]] = {name: [] for name in self.released if self.is_answer(name)}
+        for cell in notebook.cells:
+            name = self._name(cell)
+            if name in found and cell.source.strip() != self.released[name].source.strip():
+                found[name].append(cell)
+        return found
+
+    def solved(self) -> NotebookNode:
+        """Return the source, ready to be run."""
+        return self._notebook([NotebookNode(cell) for cell in self.source.cells])
+
+    def merge(self, notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
+        """Return the notebook to be run for a submission, and remarks on what was put right."""
+        answers, extra, slot, seen = self.answers(notebook), defaultdict(list), "", []
+        changed = []
+        for cell in notebook.cells:
+            name = self._name(cell)
+            if name:
+                slot = name
+                seen.append(name)
+                if not self.is_answer(name) and cell.source.strip() != self.released[name].source.strip():
+                    changed.append(name)
+            elif cell.source.strip() and cell.source.strip() not in self._prose:
+                extra[slot].append(self._plain(cell))
+        cells = extra[""]
+        for source in self.source.cells:
+            name = grade_id(source)
+            if not name:
+                cells.append(source)
+                continue
+            if not self.is_answer(name):
+                cells.append(source)
+            else:
+                *earlier, last = answers[name] or [self.released[name]]
+                cells += [self._plain(cell) for cell in earlier]
+                if name in seen or source.cell_type != "code":  # a renamed answer is among the cells that were added
+                    make = new_code_cell if source.cell_type == "code" else new_markdown_cell
+                    cells.append(make(last.source, metadata=self.released[name].metadata))
+            cells += extra[name]
+        remarks = []
+        missing = [name for name in self.released if name not in seen]
+        double = sorted({name for name in seen if seen.count(name) > 1})
+        for said, names in (("missing", missing), ("changed", changed), ("there more than once", double)):
+            if names:
+                remarks.append(f"cells {said}, and put right: {', '.join(names)}")
+        return self._notebook(cells), remarks
+
+    @staticmethod
+    def _plain(cell: NotebookNode) -> NotebookNode:
+        make = new_code_cell if cell.cell_type == "code" else new_markdown_cell
+        return make(cell.source)
+
+    @staticmethod
+    def _notebook(cells: list[NotebookNode]) -> NotebookNode:
+        metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        copies = nbformat.from_dict([dict(cell) for cell in cells])
+        for number, cell in enumerate(copies):
+            cell.id = f"cell-{number:03d}"
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        return nbformat.v4.new_notebook(cells=copies, metadata=metadata)

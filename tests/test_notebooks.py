@@ -99,7 +99,7 @@ def test_the_check_refuses(change, said):
 def with_solutions(path):
     """Return the lesson with each exercise replaced by the folded solution below it, and how many there are.
 
-    Sizes are a tenth of the lesson's: how long things take is no matter here, and nbval runs it as it is.
+    The largest size is a fifth of the lesson's: how long things take is no matter here, and nbval runs it as it is.
     """
     notebook = nbformat.read(path, as_version=4)
     solved = 0
@@ -109,7 +109,7 @@ def with_solutions(path):
             cell.source = solution[1]
             solved += 1
         if cell.cell_type == "code":
-            cell.source = cell.source.replace("100_000", "10_000")
+            cell.source = cell.source.replace("100_000", "20_000")
     return notebook, solved
 
 

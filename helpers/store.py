@@ -161,10 +161,9 @@ class Index:
         same = [key for key, (_, _, digest) in wanted.items() if stored.get(key, {}).get("hash") == digest]
         gone = [key for key in stored if key not in wanted]
         todo = sorted(wanted.keys() - set(same))
-        if gone or any(key in stored for key in todo):
-            self._note(worn=True)
-        if self._open().metadata.get("worn") and (gone or todo):
-            self._note(unchecked=True)  # a sync that is killed from here on leaves this note to the next one
+        worn = bool(gone) or any(key in stored for key in todo) or self._open().metadata.get("worn", False)
+        if worn and (gone or todo):
+            self._note(worn=True, unchecked=True)  # a sync that is killed from here on leaves this to the next one
         for part in _parts(gone, limit):
             self._home.write(lambda part=part: self._checked().delete(ids=part))
         report.removed = len(gone)

@@ -1,5 +1,10 @@
 import json
 import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -46,3 +51,22 @@ def pictures(tmp_path):
         ImageDraw.Draw(picture).ellipse((5, 5, 20 + 5 * i, 40), fill=(250 - 40 * i, 30 * i, 10))
         picture.save(folder / name)
     return folder
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start_server(path, port):
+    program = Path(sys.executable).parent / "chroma"
+    command = [program, "run", "--path", path, "--port", str(port)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    return running

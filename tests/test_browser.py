@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import free_port
 from PIL import Image, ImageDraw
 from playwright.sync_api import Error, Page, expect, sync_playwright
 
@@ -86,12 +86,6 @@ def serving(room, command, address):
         server.terminate()
         server.wait(30)
         log.close()
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @contextmanager

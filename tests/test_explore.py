@@ -5,17 +5,14 @@ import io
 import json
 import random
 import shutil
-import socket
-import subprocess
-import sys
 import threading
-import time
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from conftest import free_port, start_server
 from PIL import Image
 
 from helpers import cards, embeddings, explore, images, metrics, retrieve, store
@@ -481,15 +478,10 @@ def test_an_index_that_fails(galleries, error, said, capfd):
 
 
 def test_a_server_that_goes_away(galleries, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).parent / "chroma"
-    server = subprocess.Popen(
-        [program, "run", "--path", tmp_path, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    port = free_port()
+    server = start_server(tmp_path, port)
     try:
-        index = open_when_up(f"http://127.0.0.1:{port}")
+        index = store.open_index(f"http://127.0.0.1:{port}", encoder=Colours())
         index.sync(galleries[0])
         explorer = QueryExplorer(galleries[0], encoder=Colours(), index=index, queries=galleries[1])
         set_value(explorer, method="ChromaDB")
@@ -500,15 +492,6 @@ def test_a_server_that_goes_away(galleries, tmp_path):
     click(explorer, explorer._picker.picks[1])
     assert f"http://127.0.0.1:{port} does not work" in alert(explorer)
     assert next_query_works(explorer)
-
-
-def open_when_up(address):
-    for _ in range(300):
-        try:
-            return store.open_index(address, encoder=Colours())
-        except ConnectionError:
-            time.sleep(0.1)
-    raise TimeoutError("the Chroma server did not start")
 
 
 def test_a_slow_search_says_so_and_a_newer_one_overtakes_it(galleries):

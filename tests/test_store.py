@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import chromadb
 import numpy as np
 import pytest
+from conftest import free_port, start_server
 from PIL import Image
 
 from helpers import clip, images, metrics, store
@@ -72,25 +72,6 @@ def content(index):
     stored = index._open().get(include=["embeddings", "metadatas"])
     rows = zip(stored["ids"], stored["embeddings"], stored["metadatas"], strict=True)
     return {key: (tuple(np.round(vector, 3).tolist()), sorted(metadata.items())) for key, vector, metadata in rows}
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def start_server(path, port):
-    program = Path(sys.executable).parent / "chroma"
-    command = [program, "run", "--path", path, "--port", str(port)]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(300):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    return running
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,9 @@ def results(
     if indices.size == 0:
         print("There is no such query." if m == 0 else "There is no such picture.")
         return
-    fig, axes = plt.subplots(m, k + 1, figsize=(1.5 * (k + 1), 2.05 * m), squeeze=False)
+    shown = [_words(label) for label in (*query_labels, *gallery.labels[indices].flat)]
+    height = 1.9 + 0.15 * max(words.count("\n") + 1 for words in shown)
+    fig, axes = plt.subplots(m, k + 1, figsize=(1.5 * (k + 1), height * m), squeeze=False)
     told = []
     for row, label in enumerate(query_labels):
         name = names[row] if names else "query"
@@ -183,9 +185,9 @@ def scoreboard(board: pd.DataFrame, measures: Sequence[str] = ("P@1", "P@5", "hi
         value = board[measure].to_numpy()
         spread = [value - board[f"{measure} low"], board[f"{measure} high"] - value]
         ax.errorbar(value, y, xerr=spread, fmt="o", markersize=5, capsize=3)
-        ax.set(title=measure, xlim=(0, 1), yticks=y, yticklabels=board.index)
+        ax.set(title=measure, xlim=(0, 1), xticks=(0, 0.5, 1), yticks=y, yticklabels=board.index)
         ax.grid(axis="x", alpha=0.3)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(board) - 0.5, -0.5)
     lines = [f"{name}: " + ", ".join(f"{m} {board.loc[name, m]:.2f}" for m in measures) for name in board.index]
     figure(fig, "Dots with 95 % intervals. " + "; ".join(lines) + ".")
 

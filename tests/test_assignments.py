@@ -53,7 +53,8 @@ def prepared(tmp_path_factory):
             names = {}
             for cell in by_id(path).values():
                 meta = cell.metadata.nbgrader
-                if cell.cell_type == "code" and not (meta.grade or meta.solution) and "show.results" not in cell.source:
+                shows = meta.grade_id.endswith("_look") or "show.results" in cell.source
+                if cell.cell_type == "code" and not (meta.grade or meta.solution or shows):
                     exec(cell.source, names)
             made[path] = names
         return dict(made[path])
@@ -114,97 +115,241 @@ def test_every_visible_test_fails_on_the_stub_and_says_so(path, released, prepar
     assert checked >= 5
 
 
+LOOP = "np.stack([np.abs(g - r).sum(1) for r in q])"
+AP = "    r = ranked == asked[:, None]\n    p = np.cumsum(r, 1) / np.arange(1, r.shape[1] + 1)\n    return "
+STANDARD = "    q, g = ((r - r.mean(1)[:, None]) / r.std(1)[:, None] for r in (q, g))\n"
+GIVEN = "    given = [names[i] for i in (v @ n.T).argmax(1)]\n"
+QUERY = "    f = c.query(query_embeddings=[v], n_results=k, where={'label': {'$in': wanted}})\n"
+HITS = "    f = c.query(query_embeddings=q, n_results=k)['ids']\n    return "
+RANKED = "    C = metrics.cosine(encode(paths), G)\n"
+
 MISTAKES = [
     # assignment, task, what a student wrote, what the visible test says
     ("1_pixels", "l1", "def l1_matrix(q, g): np.abs(q[:, None] - g)", "your function returns nothing"),
-    (
-        "1_pixels",
-        "l1",
-        "def l1_matrix(q, g): return np.abs(g - q[0]).sum(axis=1)",
-        r"shape \(2, 3\), and yours is \(3,\)",
-    ),
+    ("1_pixels", "l1", "def l1_matrix(q, g): return np.abs(g - q[0]).sum(1)", r"\(2, 3\), and yours is \(3,\)"),
     ("1_pixels", "l1", "def l1_matrix(q, g): return np.sqrt(((q[:, None] - g) ** 2).sum(2))", "this is L2"),
     ("1_pixels", "l1", "def l1_matrix(q, g): return ((q[:, None] - g) ** 2).sum(2)", "the squared L2 distance"),
     ("1_pixels", "l1", "def l1_matrix(q, g): return np.abs(q[:, None] - g).mean(2)", "mean of the differences"),
     ("1_pixels", "l1", "def l1_matrix(q, g): return (q[:, None] - g).sum(2)", "a distance is never negative"),
-    ("1_pixels", "ap", "def my_average_precision(r, q): return (r == q).mean()", "precision of the whole list"),
+    ("1_pixels", "l1", "def l1_matrix(q, g): return np.abs((q[:, None] - g).sum(2))", "of each difference first"),
+    ("1_pixels", "l1", "def l1_matrix(q, g): return np.abs(q[:, None] - g).max(2)", "by hand"),
+    ("1_pixels", "ap", "def average_precisions(ranked, asked): return 0.5", r"shape \(2,\), and yours is \(\)"),
+    ("1_pixels", "ap", "def average_precisions(ranked, asked):\n" + AP + "(p * r).sum(1)", "an AP above 1"),
+    ("1_pixels", "ap", "def average_precisions(ranked, asked):\n" + AP + "p.mean(1)", "the mean over all ranks"),
+    ("1_pixels", "ap", "def average_precisions(ranked, asked):\n" + AP + "(p * r).mean(1)", "not by the length"),
+    ("1_pixels", "ap", "def average_precisions(ranked, asked):\n" + AP + "p[:, -1]", "precision at the last hit"),
     (
         "1_pixels",
         "ap",
-        "def my_average_precision(r, q): return (np.cumsum(r == q) / np.arange(1, len(r) + 1) * (r == q)).mean()",
-        "divide by the length of the list",
+        "def average_precisions(ranked, asked):\n" + AP + "1 / (r.argmax(1) + 1)",
+        "1 / the rank of the first hit",
     ),
-    (
-        "1_pixels",
-        "bug",
-        "def counterexample(): return np.array(['a', 'b'])",
-        "return two things",
-    ),
-    ("1_pixels", "bug", "def counterexample(): return ['b'] * 99 + ['a'], 'a'", "should be fooled into saying 1.0"),
+    ("1_pixels", "bug", "def counterexample(): return np.array(['a', 'b']), 'a'", "100 labels, and yours has 2"),
+    ("1_pixels", "bug", "def counterexample(): return 'a', ['a'] * 100", "the ranked labels come first"),
+    ("1_pixels", "bug", "def counterexample(): return ['b'] * 99 + ['a'], 'a'", "make it say 1.0"),
     ("1_pixels", "own", "def own_p1(d, l): return (l[d.argmin(1)] == l).mean()", "every picture found itself"),
     (
         "1_pixels",
         "own",
         "def own_p1(d, l):\n    np.fill_diagonal(d, np.inf)\n    return (l[d.argmin(1)] == l).mean()",
-        "changed the table that it was given",
+        "changed the table given to you",
     ),
-    ("1_pixels", "light", "def lightproof_l1(q, g): return np.abs(q[:, None] - g).sum(2)", "take the mean off"),
+    ("1_pixels", "own", "def own_p1(d, l): return (l[d.argmax(1)] == l).mean()", "takes the farthest"),
+    (
+        "1_pixels",
+        "own",
+        "def own_p1(d, l): return (l[(d + np.eye(5) * 99).argmin(1)] == l).sum() / 4",
+        "divide by the number of all pictures",
+    ),
+    (
+        "1_pixels",
+        "own",
+        "def own_p1(d, l): return (l[d[~np.eye(5, dtype=bool)].reshape(5, 4).argmin(1)] == l).mean()",
+        "is a row shifted",
+    ),
+    ("1_pixels", "light", "def lightproof_l1(q, g): return " + LOOP, "take the mean off each row"),
     (
         "1_pixels",
         "light",
-        "def lightproof_l1(q, g):\n"
-        "    return np.abs((q - q.mean(1)[:, None])[:, None] - (g - g.mean(1)[:, None])).sum(2)",
-        "divide by the spread",
+        "def lightproof_l1(q, g):\n    q, g = (q - q.mean()) / q.std(), (g - g.mean()) / g.std()\n    return " + LOOP,
+        "take the mean off each row",
     ),
+    (
+        "1_pixels",
+        "light",
+        "def lightproof_l1(q, g):\n    q, g = (r - r.mean(1)[:, None] for r in (q, g))\n    return " + LOOP,
+        "divide each row by its spread",
+    ),
+    (
+        "1_pixels",
+        "light",
+        "def lightproof_l1(q, g):\n    q -= q.mean(1)[:, None]\n    g -= g.mean(1)[:, None]\n    return " + LOOP,
+        "you changed the arrays",
+    ),
+    ("1_pixels", "light", "def lightproof_l1(q, g): return np.full((3, 4), np.nan)", "your distances hold nan"),
+    ("1_pixels", "light", "def lightproof_l1(q, g): return np.ones((3, 4))", "all your distances are the same"),
     (
         "2_clip",
         "words",
         "def search_words(s, k): return np.argsort(G @ encoder.encode_texts([s])[0])[:k]",
-        "sort the other way",
+        "large is near",
     ),
     ("2_clip", "words", "def search_words(s, k): return (G @ encoder.encode_texts([s])[0])[:k]", "not cosines"),
     (
         "2_clip",
-        "confused",
-        "def confusions(v, l, n, names):\n"
-        "    return [(t, names[i], 1) for t, i in zip(l, (v @ n.T).argmax(1)) if t != names[i]]",
-        "is one entry with the count 2",
+        "words",
+        "def search_words(s, k): return np.argsort(G @ encoder.encode_texts([s])[0])[-k:]",
+        "the nearest comes first",
+    ),
+    (
+        "2_clip",
+        "words",
+        "def search_words(s, k): return np.argsort(-(G @ encoder.encode_texts(['a castle'])[0]))[:k]",
+        "is the sentence used",
     ),
     (
         "2_clip",
         "confused",
-        "def confusions(v, l, n, names): return [(t, names[i], 1) for t, i in zip(l, (v @ n.T).argmax(1))]",
+        "def confusions(v, l, n, names):\n" + GIVEN + "    return [(t, g, 1) for t, g in zip(l, given) if t != g]",
+        "is one entry with count 2",
+    ),
+    (
+        "2_clip",
+        "confused",
+        "def confusions(v, l, n, names):\n" + GIVEN + "    return [(t, g, 1) for t, g in zip(l, given)]",
         "right answers are no confusions",
     ),
-    ("2_clip", "threshold", "def choose_threshold(c, r): return c.min()", "some other threshold gives more"),
     (
         "2_clip",
-        "refine",
-        "def refine(q, good, bad): return q + good.mean(0) - bad.mean(0) / 2",
-        "the length should be 1",
+        "confused",
+        "def confusions(v, l, n, names):\n"
+        + GIVEN
+        + "    pairs = [(g, t) for t, g in zip(l, given) if t != g]\n"
+        + "    return [(*p, pairs.count(p)) for p in set(pairs)]",
+        "the true class comes first",
     ),
+    (
+        "2_clip",
+        "confused",
+        "def confusions(v, l, n, names):\n"
+        + GIVEN
+        + "    pairs = [(t, g) for t, g in zip(l, given) if t != g]\n"
+        + "    return sorted(((*p, pairs.count(p)) for p in set(pairs)), key=lambda e: e[2])",
+        "the most frequent comes first",
+    ),
+    (
+        "2_clip",
+        "confused",
+        "def confusions(v, l, n, names):\n"
+        + GIVEN
+        + "    pairs = [(t, g) for t, g in zip(l, given) if t != g]\n"
+        + "    return sorted(((*p, pairs.count(p)) for p in set(pairs)), key=lambda e: (e[2], e[0]), reverse=True)",
+        "by the alphabet of the true class",
+    ),
+    ("2_clip", "threshold", "def choose_threshold(c, r): return c.min()", "some other threshold gives more"),
+    ("2_clip", "threshold", "def choose_threshold(c, r): return 4", "refuses all queries"),
+    (
+        "2_clip",
+        "threshold",
+        "def choose_threshold(c, r):\n    return max(np.linspace(0, 1, 101), key=lambda t: ((c >= t) == r).sum())",
+        "look closer",
+    ),
+    ("2_clip", "refine", "def refine(q, good, bad): return q + good.mean(0) - bad.mean(0) / 2", "should be 1"),
     (
         "2_clip",
         "refine",
         "def refine(q, good, bad):\n    v = q + good.mean(0) - bad.mean(0)\n    return v / np.linalg.norm(v)",
         "the bad ones should count half",
     ),
+    (
+        "2_clip",
+        "refine",
+        "def refine(q, good, bad):\n    v = q + good.mean(0) + bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "subtract the bad",
+    ),
+    (
+        "2_clip",
+        "refine",
+        "def refine(q, good, bad):\n    v = good.mean(0) - bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "the old query is missing",
+    ),
+    (
+        "2_clip",
+        "refine",
+        "def refine(q, good, bad):\n    v = q + good.sum(0) - bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "add up the good ones",
+    ),
+    (
+        "2_clip",
+        "refine",
+        "def refine(q, good, bad):\n    v = q + good.mean(0) - bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "leave out a mean of nothing",
+    ),
     ("2_clip", "mrr", "def scoreboard_with_mrr(r, g, q): return evaluate.scoreboard(r, g, q)", "has no column MRR"),
+    (
+        "2_clip",
+        "mrr",
+        "def scoreboard_with_mrr(r, g, q): return evaluate.scoreboard(r, g, q).assign(MRR=np.nan)",
+        "nan or infinite",
+    ),
+    (
+        "2_clip",
+        "mrr",
+        "def scoreboard_with_mrr(r, g, q): return evaluate.scoreboard(r, g, q).assign(MRR=7 / 3)",
+        "rank",
+    ),
+    (
+        "2_clip",
+        "mrr",
+        "def scoreboard_with_mrr(r, g, q): return evaluate.scoreboard(r, g, q).assign(MRR=1.75 / 3)",
+        "the second method has the ranks 2, 3 and 1",
+    ),
     (
         "3_chromadb",
         "build",
         "def build(name, ids, vectors, labels, batch=100):\n"
-        "    c = client.get_or_create_collection(name + 'x')\n"
+        "    c = client.get_or_create_collection(name)\n"
         "    c.upsert(ids=list(ids), embeddings=vectors)\n    return c",
         "the label is not there",
     ),
     (
         "3_chromadb",
+        "build",
+        "def build(name, ids, vectors, labels, batch=100):\n"
+        "    c = client.get_or_create_collection(name)\n"
+        "    c.upsert(ids=list(ids), embeddings=vectors, metadatas=[{'label': str(l)} for l in labels])\n    return c",
+        "compares by l2",
+    ),
+    (
+        "3_chromadb",
+        "build",
+        "def build(name, ids, vectors, labels, batch=100):\n"
+        "    c = client.get_or_create_collection(name)\n"
+        "    for i in range(0, len(ids) - batch + 1, batch):\n"
+        "        c.upsert(ids=ids[i : i + batch], embeddings=vectors[i : i + batch])\n    return c",
+        "the collection holds 200",
+    ),
+    (
+        "3_chromadb",
         "among",
         "def nearest_among(c, v, wanted, k):\n"
-        "    found = c.query(query_embeddings=[v], n_results=k)\n"
-        "    return list(zip(found['ids'][0], found['distances'][0]))",
+        "    f = c.query(query_embeddings=[v], n_results=k)\n"
+        "    return list(zip(f['ids'][0], f['distances'][0]))",
         "asked for cat or fish, and found",
+    ),
+    (
+        "3_chromadb",
+        "among",
+        "def nearest_among(c, v, wanted, k):\n" + QUERY + "    return list(zip(f['ids'][0], f['distances'][0]))",
+        "still Chroma's distance",
+    ),
+    (
+        "3_chromadb",
+        "among",
+        "def nearest_among(c, v, wanted, k):\n"
+        + QUERY
+        + "    return [(i, 1 - d / 2) for i, d in zip(f['ids'][0], f['distances'][0])]",
+        "are not the cosines",
     ),
     (
         "3_chromadb",
@@ -214,18 +359,89 @@ MISTAKES = [
     ),
     (
         "3_chromadb",
-        "recall",
-        "def recall(c, q, truth, k):\n"
-        "    found = c.query(query_embeddings=q, n_results=k)['ids']\n"
-        "    return np.mean(np.array(found) == truth[:, :k])",
-        "the order within the first k does not count",
+        "sync",
+        "def sync(c, ids, vectors):\n"
+        "    c.delete(ids=c.get()['ids'])\n    c.add(ids=ids, embeddings=vectors)\n    return 2, 1",
+        "'b' was there already",
     ),
-    ("3_chromadb", "choose", "def choose_ef(c, w): return int(c.loc[c.recall.idxmax(), 'ef'])", "good enough is good"),
     (
         "3_chromadb",
-        "choose",
-        "def choose_ef(c, w): return int(c.loc[c.ms.idxmin(), 'ef'])",
-        "does not reach the recall",
+        "sync",
+        "def sync(c, ids, vectors):\n"
+        "    c.delete(ids=['a'])\n    c.add(ids=['d', 'e'], embeddings=vectors[:2])\n    return 2, 1",
+        "has the vector of another",
+    ),
+    (
+        "3_chromadb",
+        "sync",
+        "def sync(c, ids, vectors):\n"
+        "    c.delete(ids=['a'])\n    c.add(ids=['d', 'e'], embeddings=vectors[2:])\n    return 1, 2",
+        "two are added and one is deleted",
+    ),
+    (
+        "3_chromadb",
+        "recall",
+        "def recall(c, q, truth, k):\n" + HITS + "np.mean(np.array(f) == truth[:, :k])",
+        "the order within the first k does not count",
+    ),
+    (
+        "3_chromadb",
+        "recall",
+        "def recall(c, q, truth, k):\n" + HITS + "np.mean([np.isin(t, x).mean() for x, t in zip(f, truth)])",
+        "only the first k of each row",
+    ),
+    (
+        "3_chromadb",
+        "recall",
+        "def recall(c, q, truth, k):\n" + HITS + "np.mean([np.isin(x, t).mean() for x, t in zip(f, truth)])",
+        "your recall is still 1",
+    ),
+    (
+        "3_chromadb",
+        "recall",
+        "def recall(c, q, truth, k):\n" + HITS + "np.isin(truth[:, :k], f).mean() ** 2",
+        "are in the half, and your recall is",
+    ),
+    ("3_chromadb", "choose", "def choose_ef(c, w): return int(c.loc[c.recall.idxmax(), 'ef'])", "good enough is good"),
+    ("3_chromadb", "choose", "def choose_ef(c, w): return int(c.loc[c.ms.idxmin(), 'ef'])", "does not reach"),
+    ("3_chromadb", "choose", "def choose_ef(c, w): return int(c[c.recall >= w].ef.min())", "the smallest ef"),
+    ("3_chromadb", "choose", "def choose_ef(c, w): return c[c.recall >= w].ef", "a number: not a row"),
+    (
+        "4_project",
+        "system",
+        "def search(paths, gallery, G): return metrics.rank(encode(paths), G, k=None)",
+        "one array",
+    ),
+    ("4_project", "system", "def search(paths, gallery, G): return metrics.cosine(encode(paths), G)", "not scores"),
+    ("4_project", "system", "def search(paths, gallery, G): return metrics.rank(encode(paths), G)[0]", "k=None"),
+    (
+        "4_project",
+        "system",
+        "def search(paths, gallery, G):\n" + RANKED + "    return (-C + 9 * np.random.random(C.shape)).argsort(1)",
+        "fix the seed",
+    ),
+    (
+        "4_project",
+        "system",
+        "def search(paths, gallery, G):\n" + RANKED + "    return (C.mean(0) - C).argsort(1)",
+        "alone, a query finds something else",
+    ),
+    (
+        "4_project",
+        "system",
+        "def search(paths, gallery, G):\n"
+        + RANKED
+        + "    told = np.array([[p.parent.name == l for l in gallery.labels]"
+        " for p in paths])\n    return np.argsort(-C - told, 1)",
+        "under other names",
+    ),
+    ("4_project", "gain", "def gain(a, b): return (a - b).mean(), -0.1, 0.2", "subtract the first from the second"),
+    ("4_project", "gain", "def gain(a, b): return np.median(b - a), -0.1, 0.2", "this is the median"),
+    (
+        "4_project",
+        "gain",
+        "def gain(a, b):\n    (l, h), (m, i) = map(evaluate.interval, (a, b))\n    return (b - a).mean(), m - h, i - l",
+        "too wide",
     ),
 ]
 
@@ -247,32 +463,79 @@ NOT_ENOUGH = [
         "def l1_matrix(q, g): return np.abs(q[:, None].astype('f4') - g).sum(2)",
         "MB of working memory",
     ),
-    ("1_pixels", "l1", "def l1_matrix(q, g): return np.stack([np.abs(g - r).sum(1) for r in q])", "wrap around"),
+    ("1_pixels", "l1", "def l1_matrix(q, g): return " + LOOP, "wrap around"),
     (
         "1_pixels",
-        "bug",
-        "def counterexample(): return ['a'] + ['b'] * 99, 'a'",
-        "true average precision of your ranking is 1.00",
+        "ap",
+        "def average_precisions(ranked, asked):\n" + AP + "(p * r).sum(1) / np.maximum(r.sum(1), 1)",
+        "AP is nan",
     ),
+    ("1_pixels", "bug", "def counterexample(): return ['a'] + ['b'] * 99, 'a'", "of your ranking is 1.00"),
     (
         "1_pixels",
         "own",
         "def own_p1(d, l): return (l[np.where(d == 0, np.inf, d).argmin(1)] == l).mean()",
         "an exact copy is another picture",
     ),
+    ("1_pixels", "light", "def lightproof_l1(q, g):\n" + STANDARD + "    return " + LOOP, "single grey gives nan"),
     (
-        "1_pixels",
-        "light",
-        "def lightproof_l1(q, g):\n"
-        "    q, g = ((r - r.mean(1)[:, None]) / r.std(1)[:, None] for r in (q, g))\n"
-        "    return np.stack([np.abs(g - r).sum(1) for r in q])",
-        "one flat colour",
+        "2_clip",
+        "threshold",
+        "def choose_threshold(c, r): return max(c, key=lambda t: ((c >= t) == r).sum())",
+        "best never to answer",
+    ),
+    (
+        "2_clip",
+        "confused",
+        "def confusions(v, l, n, names):\n"
+        + GIVEN
+        + "    pairs = [(t, g) for t, g in zip(l, given) if t != g]\n"
+        + "    unique = sorted(set(pairs), key=lambda p: (p[0], -ord(p[1][0])))\n"
+        + "    return sorted(((*p, pairs.count(p)) for p in unique), key=lambda e: -e[2])",
+        "by the given class",
+    ),
+    (
+        "2_clip",
+        "refine",
+        "def refine(q, good, bad):\n"
+        "    if not (len(good) and len(bad)):\n        return q\n"
+        "    v = q + good.mean(0) - bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "with bad ones only",
+    ),
+    (
+        "2_clip",
+        "mrr",
+        "def scoreboard_with_mrr(r, g, q):\n    board = evaluate.scoreboard(r, g, q)\n"
+        "    board['MRR'] = [(1 / ((g[x] == q[:, None]).argmax(1) + 1)).mean() for x in r.values()]\n    return board",
+        "counts as 0",
+    ),
+    (
+        "3_chromadb",
+        "build",
+        "def build(name, ids, vectors, labels, batch=100):\n"
+        "    c = client.get_or_create_collection(name, configuration={'hnsw': {'space': 'cosine'}})\n"
+        "    c.upsert(ids=ids, embeddings=vectors, metadatas=[{'label': str(l)} for l in labels])\n    return c",
+        "built again with 9 vectors, the collection holds 53",
+    ),
+    (
+        "3_chromadb",
+        "recall",
+        "def recall(c, q, truth, k):\n    f = c.query(query_embeddings=q)['ids']\n"
+        "    return np.mean([np.isin(t[:10], x).mean() for x, t in zip(f, truth)])",
+        "at k = 1 your recall is another",
     ),
     (
         "3_chromadb",
         "choose",
-        "def choose_ef(c, w): return int(c[c.recall >= w].ef.min())",
-        "smallest ef is not always the fastest",
+        "def choose_ef(c, w):\n    e = c[c.recall > w]\n    return int(e.loc[e.ms.idxmin(), 'ef'])",
+        "a recall that is just reached is enough",
+    ),
+    ("4_project", "system", "search = plain", "not 0.02 above plain CLIP"),
+    (
+        "4_project",
+        "gain",
+        "def gain(a, b): return (b - a).mean(), (b - a).mean() - 0.17, (b - a).mean() + 0.17",
+        "query by",
     ),
 ]
 

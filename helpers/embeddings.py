@@ -11,7 +11,14 @@ import numpy as np
 from helpers.clip import Encoder
 from helpers.images import Gallery
 
-CACHE = Path(__file__).resolve().parent.parent / ".cache"
+
+def _cache(course: Path) -> Path:
+    """Return where embeddings are kept: in the course's folder, or at home where many share one that is read-only."""
+    own = course / ".cache"
+    return own if os.access(own if own.exists() else course, os.W_OK) else Path.home() / ".cache" / "image-retrieval"
+
+
+CACHE = _cache(Path(__file__).resolve().parent.parent)
 
 
 def content_hash(path: Path) -> str:

@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -238,6 +240,12 @@ def test_a_picture_is_encoded_once(encoder, pictures, tmp_path):
     assert asked() == 0, "copied, moved and removed"
     Image.new("RGB", (40, 40), "blue").save(pictures / "b" / "new.png")
     assert asked() == 1, "one added"
+
+
+def test_the_cache_of_a_course_that_may_not_be_written_is_at_home(tmp_path, monkeypatch):
+    assert embeddings._cache(tmp_path) == tmp_path / ".cache"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    assert embeddings._cache(tmp_path).is_relative_to(Path.home())
 
 
 def test_another_model_never_reads_the_cache(encoder, pictures, tmp_path):

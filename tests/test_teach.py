@@ -229,6 +229,8 @@ def graded(tmp_path_factory):
         place = handed_in / os.fsdecode(name)
         place.mkdir()
         (place / os.fsdecode(b"numbers" + name + b".ipynb")).write_bytes(write(good))
+    (handed_in / "words" / "timestamp.txt").write_text("2026-01-31 12:00:00.000000 UTC")
+    (handed_in / "words" / "submission_secret.txt").write_text("secret")
     (handed_in / "no_file").mkdir()
     nbformat.write(good, handed_in / "flat.ipynb")
     before = {path: path.stat().st_mtime_ns for path in [*(ROOT / "helpers").glob("*.py"), ROOT / "data/SOURCES.csv"]}
@@ -317,6 +319,15 @@ def test_marks_by_hand_and_feedback(graded, tmp_path):
     assert "Which rule?" in page and "9.5" in page
     page = (folder / "class" / "feedback" / "empty" / "numbers" / "numbers.html").read_text(encoding="utf-8")
     assert "this task is not solved yet" in page
+
+    # what came over nbgrader's exchange finds its way back
+    command = [TEACH.with_name("nbgrader"), "release_feedback", "numbers", "--student", "words"]
+    command += [f"--CourseDirectory.root={folder / 'class'}", f"--Exchange.root={tmp_path / 'exchange'}"]
+    (tmp_path / "exchange" / "image-retrieval").mkdir(parents=True)
+    for place in (tmp_path / "exchange", tmp_path / "exchange" / "image-retrieval"):
+        place.chmod(0o777)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert len(list(tmp_path.glob("exchange/*/feedback/*.html"))) == 1
 
     # graded again: marks given by hand stay, unless the answer is another one
     handed_in = tmp_path / "again"

@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "notebooks" / "assignments"
 LARGEST = 200_000_000
 PENDING = "to be read"
+EXCHANGE = ("timestamp.txt", "submission_secret.txt")
+"""What nbgrader's exchange lays beside a notebook: without both, `nbgrader release_feedback` stops."""
 SCORE = "score: "
 """What a hidden test prints before a figure that the teacher wants to see, such as the mAP on the blind set."""
 
@@ -323,6 +325,10 @@ def save_marks(course: Course, submission: Submission, notebook: nbformat.Notebo
         for grade in handed_in.notebooks[0].grades:
             grade.auto_score, grade.needs_manual_grade = 0, False
         gradebook.db.commit()
+    beside = [submission.file.parent / file for file in EXCHANGE]
+    if all(file.is_file() for file in beside):
+        for file in beside:
+            shutil.copy(file, place.parent)
     if notebook is not None:
         submission.remarks += settle(notebook)
         where = {

@@ -298,6 +298,16 @@ def test_near_identical_answers_are_listed(graded):
     assert listed[1].startswith("long,long_copy,9")
 
 
+def in_nbgrader(folder, student, change):
+    """Change the mark of the answer in words in the gradebook, as the form grader does."""
+    code = (
+        f"from nbgrader.api import Gradebook\nbook = Gradebook('sqlite:///{folder / 'class' / 'gradebook.db'}')\n"
+        f"where = 'why', 'numbers', 'numbers', '{student}'\n"
+        f"grade, comment = book.find_grade(*where), book.find_comment(*where)\n{change}\nbook.db.commit()"
+    )
+    subprocess.run([TEACH, "-c", code], check=True, capture_output=True)
+
+
 def test_marks_by_hand_and_feedback(graded, tmp_path):
     folder = tmp_path / "teaching"
     shutil.copytree(graded[0], folder)
@@ -319,6 +329,15 @@ def test_marks_by_hand_and_feedback(graded, tmp_path):
     assert "Which rule?" in page and "9.5" in page
     page = (folder / "class" / "feedback" / "empty" / "numbers" / "numbers.html").read_text(encoding="utf-8")
     assert "this task is not solved yet" in page
+
+    # marked in nbgrader after the sheet was written: more than the maximum, too, and the sheet is not the newer one
+    in_nbgrader(folder, "words", "grade.manual_score, grade.extra_credit, comment.manual_comment = 3, 0.5, 'Better.'")
+    in_nbgrader(folder, "half_right", "comment.manual_comment = 'Why?'")
+    teach(folder, "feedback")
+    teach(folder, "feedback")
+    sheet = rows(folder / "class" / "grades" / "numbers_answers.csv")
+    assert (sheet["words"]["points"], sheet["words"]["comment"]) == ("3.5", "Better.")
+    assert (sheet["half_right"]["points"], sheet["half_right"]["comment"]) == ("1.0", "Why?")
 
     # what came over nbgrader's exchange finds its way back
     command = [TEACH.with_name("nbgrader"), "release_feedback", "numbers", "--student", "words"]

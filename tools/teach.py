@@ -96,6 +96,10 @@ class Course:
         """Return where the remarks on a submission are kept."""
         return self.folder / "remarks" / assignment / f"{student}.json"
 
+    def written(self, assignment: str) -> Path:
+        """Return where a copy of the sheet of answers is kept, to see what a teacher changed in it."""
+        return self.folder / "remarks" / assignment / "answers.csv"
+
     def assignments(self) -> list[str]:
         """List the assignments that are released, by name."""
         return sorted(path.stem for path in (self.folder / "release").glob("*/*.ipynb"))
@@ -489,10 +493,31 @@ def write_sheets(course: Course, name: str) -> None:
         write_csv(course.folder / "grades" / f"{name}.csv", rows)
     if by_hand:
         write_csv(course.folder / "grades" / f"{name}_answers.csv", by_hand)
+        write_csv(course.written(name), by_hand)
+
+
+def read_sheet(sheet: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """Read a sheet of answers, as any spreadsheet program saves it; the rows by student and task."""
+    if not sheet.exists():
+        return {}
+    text = sheet.read_text(encoding="utf-8-sig")
+    delimiter = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
+    rows = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
+    return {(row["student"], row["task"]): row for row in rows}
+
+
+def number(text: str) -> float | None:
+    """Return a number with a point or a comma in it; None for no text, and -1 for what is no number."""
+    try:
+        return float(text.replace(",", ".")) if text.strip() else None
+    except ValueError:
+        return -1
 
 
 def take_marks(course: Course, name: str) -> None:
     """Read the points and comments that the teacher wrote into the sheet of answers into the gradebook.
+
+    Only what differs from the sheet as it was written last: the rest may have been marked in nbgrader since.
 
     Raises
     ------
@@ -500,29 +525,26 @@ def take_marks(course: Course, name: str) -> None:
         Points are no number, or below 0 or above the maximum: the message names the sheet and the student.
     """
     sheet = course.folder / "grades" / f"{name}_answers.csv"
-    if not sheet.exists():
-        return
-    text = sheet.read_text(encoding="utf-8-sig")
-    delimiter = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
+    written = read_sheet(course.written(name))
     with course.gradebook() as gradebook:
-        for row in csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter):
-            if not row["points"].strip():
+        for (student, task), row in read_sheet(sheet).items():
+            before = written.get((student, task), {"points": "", "comment": ""})
+            points, comment = number(row["points"]), row["comment"]
+            marked = points is not None and points != number(before["points"])
+            commented = comment.splitlines() != before["comment"].splitlines()
+            if not marked and not commented:
                 continue
+            if marked and not 0 <= points <= number(row["max"]):
+                raise ValueError(f"{sheet}: {student} has {row['points']!r} points, not 0 to {row['max']}")
             try:
-                points = float(row["points"].replace(",", "."))
-            except ValueError:
-                points = -1
-            if not 0 <= points <= float(row["max"].replace(",", ".")):
-                raise ValueError(f"{sheet}: {row['student']} has {row['points']!r} points, not 0 to {row['max']}")
-            try:
-                grade = gradebook.find_grade(row["task"], name, name, row["student"])
-                comment = gradebook.find_comment(row["task"], name, name, row["student"])
+                grade = gradebook.find_grade(task, name, name, student)
+                said = gradebook.find_comment(task, name, name, student)
             except MissingEntry:
-                raise ValueError(f"{sheet}: nobody called {row['student']!r} handed in {name}") from None
-            if points != grade.score or grade.needs_manual_grade:
-                grade.manual_score, grade.needs_manual_grade = points, False
-            if row["comment"] != (comment.auto_comment or ""):
-                comment.manual_comment = row["comment"]
+                raise ValueError(f"{sheet}: nobody called {student!r} handed in {name}") from None
+            if marked and (points != grade.score or grade.needs_manual_grade):
+                grade.manual_score, grade.extra_credit, grade.needs_manual_grade = points, None, False
+            if commented and comment != (said.auto_comment or ""):
+                said.manual_comment = comment
         gradebook.db.commit()
 
 

@@ -361,6 +361,44 @@ def test_marks_by_hand_and_feedback(graded, tmp_path):
     assert marks["flat"]["points"] == "7.0"
 
 
+FULL = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+import teach
+
+
+class Full(teach.Bench):
+    refused = 0
+
+    def run(self, notebook, keep=False):
+        self.refused += 1
+        if self.refused == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        if self.refused == 3:
+            return notebook, ["it could not be run: no more processes"]
+        return super().run(notebook, keep)
+
+
+bench = Full(sys.argv[2], teach.Limits(), Path(sys.argv[6]))
+teach.grade(teach.Course(Path(sys.argv[3]), Path(sys.argv[4])), Path(sys.argv[5]), bench, jobs=1)
+bench.close()
+"""
+
+
+def test_what_another_left_no_room_for_is_run_again(graded, tmp_path):
+    folder, handed_in = graded[0], tmp_path / "handed in"
+    for name in ("warns", "double_ids"):
+        shutil.copytree(folder / "handed in" / name, handed_in / name)
+    shutil.copytree(folder / "class", tmp_path / "class")
+    arguments = [ROOT / "tools", sys.executable, tmp_path / "class", folder / "sources", handed_in, folder / "blind"]
+    subprocess.run([TEACH, "-c", FULL, *arguments], check=True, capture_output=True)
+    marks = rows(tmp_path / "class" / "grades" / "numbers.csv")
+    for name in ("warns", "double_ids"):
+        assert points(marks[name]) == 7 and "could not" not in marks[name]["remarks"]
+
+
 def test_what_is_wrong_with_a_command_is_said(graded):
     folder = graded[0]
     for arguments, said in (

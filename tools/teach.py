@@ -16,6 +16,7 @@ import tempfile
 import time
 import uuid
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -374,32 +375,44 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
         take_marks(course, name)
         check_solution(bench, name, templates[name])
 
-    def work(submission: Submission) -> tuple[Submission, nbformat.NotebookNode | None]:
+    def work(submission: Submission, last: bool = False) -> tuple[Submission, nbformat.NotebookNode | None, bool]:
         if submission.notebook is None or not submission.assignment:
-            return submission, None
+            return submission, None, True
         try:
             merged, remarks = templates[submission.assignment].merge(submission.notebook)
             ran, said = bench.run(merged)
-            submission.remarks += remarks + said
-            return submission, ran
+            started = ran is not merged
         except Exception as error:  # one submission's fault, whatever it is, is not that of the class
-            submission.remarks.append(f"it could not be graded: {type(error).__name__}: {error}")
-            return submission, None
+            ran, remarks, said = None, [], [f"it could not be graded: {type(error).__name__}: {error}"]
+            started = not isinstance(error, OSError)
+        if started or last:
+            submission.remarks += remarks + said
+        return submission, ran, started
+
+    def results() -> Iterator[tuple[Submission, nbformat.NotebookNode | None]]:
+        late = []
+        with ThreadPoolExecutor(jobs) as pool:
+            for submission, ran, started in pool.map(work, submissions):
+                if started:
+                    yield submission, ran
+                else:
+                    late.append(submission)
+        for submission in late:  # another may have held all processes or memory that there are: now each runs alone
+            yield work(submission, last=True)[:2]
 
     started = time.monotonic()
-    with ThreadPoolExecutor(jobs) as pool:
-        for count, (submission, ran) in enumerate(pool.map(work, submissions), start=1):
-            if submission.assignment:
-                try:
-                    save_marks(course, submission, ran)
-                except Exception as error:
-                    submission.remarks.append(f"it ran, and could not be marked: {type(error).__name__}: {error}")
-                    save_marks(course, submission, None)
-            said = "; ".join(submission.remarks)
-            print(
-                f"{count:4d} of {len(submissions)}  {submission.student:24} {submission.assignment:12} {said}",
-                flush=True,
-            )
+    for count, (submission, ran) in enumerate(results(), start=1):
+        if submission.assignment:
+            try:
+                save_marks(course, submission, ran)
+            except Exception as error:
+                submission.remarks.append(f"it ran, and could not be marked: {type(error).__name__}: {error}")
+                save_marks(course, submission, None)
+        said = "; ".join(submission.remarks)
+        print(
+            f"{count:4d} of {len(submissions)}  {submission.student:24} {submission.assignment:12} {said}",
+            flush=True,
+        )
     print(f"{time.monotonic() - started:.0f} s for {len(submissions)} submissions")
     for name in sorted({s.assignment for s in submissions} - {""}):
         write_sheets(course, name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from chromadb.api.shared_system_client import SharedSystemClient
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "notebooks" / "assignments").glob("*.ipynb"))
@@ -66,7 +67,9 @@ def prepared(tmp_path_factory):
             made[path] = names
         return dict(made[path])
 
-    return prepare
+    SharedSystemClient.clear_system_cache()  # a process has one Chroma in memory, with one set of settings
+    yield prepare
+    SharedSystemClient.clear_system_cache()
 
 
 @pytest.mark.parametrize("path", GRADED, ids=lambda path: path.stem)
@@ -106,6 +109,17 @@ def test_a_release_gives_nothing_away(path, released):
             if len(line) > 20:
                 assert line not in "\n".join(c.source for c in by_id(released[path.stem]).values()), name
     assert all(not cell.get("outputs") for cell in nbformat.read(released[path.stem], as_version=4).cells)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_no_solution_is_kept_twice(path):
+    lessons = [nbformat.read(lesson, as_version=4) for lesson in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    solutions = [c.source for lesson in lessons for c in lesson.cells if "<summary>Solution</summary>" in c.source]
+    text = "\n".join(solutions)
+    assert len(solutions) > 10
+    for name, cell in by_id(path).items():
+        for line in map(str.strip, parts(cell, "SOLUTION").split("\n")):
+            assert len(line) < 25 or line not in text, f"{name}: an exercise of a lesson has this line too: {line}"
 
 
 @needs_nbgrader

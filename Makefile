@@ -61,7 +61,7 @@ notebooks: $(VENV)/test
 test: $(VENV)/test $(TEACH)/ready
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
-	$(COURSE) $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
+	$(COURSE) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg $(PYTEST)
 
 lint: $(VENV)/test

@@ -205,7 +205,11 @@ class Index:
             if not np.isfinite(vector).all():
                 report.skipped.append((path, reasons.get(str(path), default)))
                 continue
-            width, height = _size(path)
+            try:
+                width, height = _size(path)
+            except OSError as error:
+                report.skipped.append((path, f"cannot be read any more ({error.strerror or error})"))
+                continue
             ids.append(key)
             rows.append(vector)
             metadata.append({"label": label, "split": split, "hash": digest, "width": width, "height": height})

@@ -182,6 +182,25 @@ def test_width_and_height_are_those_of_the_upright_picture(tmp_path):
     assert ids(index.query(text="a", where={"$and": [{"width": 20}, {"height": 40}]})) == ["portrait.jpg"]
 
 
+class Vanishing(Colours):
+    """Somebody takes a picture away while it is being encoded."""
+
+    def encode_images(self, pictures):
+        vectors = super().encode_images(pictures)
+        Path(pictures[1]).unlink()
+        return vectors
+
+
+def test_a_picture_that_vanishes_after_it_was_encoded_is_named_and_the_rest_is_stored(tmp_path):
+    for i in range(4):
+        Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    index = store.open_index(encoder=Vanishing())
+    report = index.sync(images.load_gallery(tmp_path))
+    assert (report.added, index.count()) == (3, 3)
+    ((path, reason),) = report.skipped
+    assert path.name == "1.png" and "No such file" in reason
+
+
 class Given(Colours):
     """Gives each picture the vector that stands in a table under its name."""
 

@@ -179,14 +179,14 @@ MISTAKES = [
     (
         "1_pixels",
         "own",
-        "def own_p1(d, l): return (l[(d + np.eye(5) * 9999).argmin(1)] == l).sum() / 4",
+        "def own_p1(d, l): return (l[(d + np.eye(6) * 9999).argmin(1)] == l).sum() / 5",
         "divide by the number of all pictures",
     ),
     (
         "1_pixels",
         "own",
-        "def own_p1(d, l): return (l[d[~np.eye(5, dtype=bool)].reshape(5, 4).argmin(1)] == l).mean()",
-        "got the neighbour of another",
+        "def own_p1(d, l): return (l[d[~np.eye(6, dtype=bool)].reshape(6, 5).argmin(1)] == l).mean()",
+        "or the neighbour of another",
     ),
     ("1_pixels", "light", "def lightproof_l1(q, g): return " + LOOP, "take the mean off each row"),
     (
@@ -199,7 +199,7 @@ MISTAKES = [
         "1_pixels",
         "light",
         "def lightproof_l1(q, g):\n    q, g = (r - r.mean(1)[:, None] for r in (q, g))\n    return " + LOOP,
-        "divide each row by its spread",
+        "divide each row by its std",
     ),
     (
         "1_pixels",

@@ -475,7 +475,7 @@ MISTAKES = [
         "4_project",
         "gain",
         "def gain(a, b):\n    (l, h), (m, i) = map(evaluate.interval, (a, b))\n    return (b - a).mean(), m - h, i - l",
-        "take the interval of the four differences",
+        "take evaluate.interval of the four differences",
     ),
 ]
 
@@ -741,3 +741,19 @@ def test_another_right_way_passes_all_tests(assignment, task, code, prepared):
     exec(code, names)
     exec(cells[f"{task}_check"].source, names)
     exec(cells[f"{task}_grade"].source, names)
+
+
+def test_the_project_warns_of_what_was_learned_outside(prepared, capsys):
+    names, cells = prepared(ROOT / "notebooks" / "assignments" / "4_project.ipynb"), by_id(SOURCES[-1])
+    exec(
+        "middles = {name: G[gallery.labels == name].mean(axis=0) for name in gallery.classes}\n"
+        "def search(paths, gallery, G):\n"
+        "    M = np.stack([middles[label] for label in gallery.labels])\n"
+        "    return np.argsort(-metrics.cosine(encode(paths), M), axis=1, kind='stable')",
+        names,
+    )
+    exec(cells["system_check"].source, names)
+    assert "was something learned outside" in capsys.readouterr().out
+    exec(cells["system"].source, names)
+    exec(cells["system_check"].source, names)
+    assert "outside" not in capsys.readouterr().out

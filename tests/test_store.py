@@ -568,8 +568,8 @@ def test_an_address_where_something_else_listens():
     other.server_close()
 
 
-def ask(address, name, pictures, until, result):
-    """Query again and again; report the number of questions, and the first wrong answer."""
+def ask(address, name, pictures, ready, until, result):
+    """Query again and again, and say when the first answer has come; report how many, or the first wrong answer."""
     index = store.open_index(address, encoder=Colours(), name=name)
     gallery = images.load_gallery(pictures)
     asked = 0
@@ -581,6 +581,8 @@ def ask(address, name, pictures, until, result):
                 result.put(f"{path} found {match}")
                 return
             asked += 1
+            if asked == 1:
+                ready.release()
         result.put(asked)
     except Exception as error:
         result.put(f"{type(error).__name__}: {error}")
@@ -590,10 +592,12 @@ def test_eight_clients_ask_while_one_syncs(folder, server, name):
     gallery = images.load_gallery(folder)
     index = store.open_index(server, encoder=Colours(seconds=0.02), name=name)
     index.sync(gallery.take(range(8)))
-    result, until = children.Queue(), children.Event()
-    clients = [children.Process(target=ask, args=(server, name, folder, until, result)) for _ in range(8)]
+    ready, until, result = children.Semaphore(0), children.Event(), children.Queue()
+    clients = [children.Process(target=ask, args=(server, name, folder, ready, until, result)) for _ in range(8)]
     for client in clients:
         client.start()
+    for _ in clients:  # all are asking before the index changes, however slowly they start
+        ready.acquire(timeout=60)
     for keep in (40, 20, 40):
         index.sync(gallery.take(range(keep)))
     until.set()

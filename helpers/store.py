@@ -156,7 +156,7 @@ class Index:
             try:
                 wanted[path.relative_to(gallery.root).as_posix()] = (path, label, content_hash(path))
             except OSError as error:
-                report.skipped.append((path, f"cannot be read any more ({error.strerror})"))
+                report.skipped.append(_vanished(path, error))
 
         same = [key for key, (_, _, digest) in wanted.items() if stored.get(key, {}).get("hash") == digest]
         gone = [key for key in stored if key not in wanted]
@@ -208,7 +208,7 @@ class Index:
             try:
                 width, height = _size(path)
             except OSError as error:
-                report.skipped.append((path, f"cannot be read any more ({error.strerror or error})"))
+                report.skipped.append(_vanished(path, error))
                 continue
             ids.append(key)
             rows.append(vector)
@@ -658,6 +658,11 @@ def _metadata(collection: chromadb.Collection, page: int = 10_000) -> dict[str, 
         stored.update(zip(part["ids"], part["metadatas"], strict=True))
         if len(part["ids"]) < page:
             return stored
+
+
+def _vanished(path: Path, error: OSError) -> tuple[Path, str]:
+    """Name a picture that was there when the gallery was loaded."""
+    return path, f"cannot be read any more ({error.strerror or error})"
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -29,20 +29,6 @@ def parts(cell, which):
     return "\n".join(re.findall(rf"### BEGIN {which}\n(.*?)\s*### END {which}", cell.source, re.DOTALL))
 
 
-def forget_builds(names):
-    """Take the collections of assignment 3, task 1 out of Chroma: in memory, all clients of a process share them."""
-    for old in names["client"].list_collections() if "client" in names else ():
-        if old.name == "pictures" or old.name.startswith("hidden-build"):
-            names["client"].delete_collection(old.name)
-
-
-def stub(source):
-    """Return a task as students get it."""
-    return re.sub(
-        r"### BEGIN SOLUTION.*### END SOLUTION", "raise NotImplementedError('not solved')", source, flags=re.S
-    )
-
-
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
     folder = tmp_path_factory.mktemp("class")
@@ -52,7 +38,7 @@ def released(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared():
     """For each assignment, the names that its given cells define."""
     made = {}
 
@@ -70,6 +56,24 @@ def prepared(tmp_path_factory):
     SharedSystemClient.clear_system_cache()  # a process has one Chroma in memory, with one set of settings
     yield prepare
     SharedSystemClient.clear_system_cache()
+
+
+@pytest.fixture
+def attempt(prepared):
+    """Run a student's code for one task; return a function that runs the task's visible test or its hidden one."""
+
+    def run(assignment, task, code):
+        path = ROOT / "notebooks" / "assignments" / f"{assignment}.ipynb"
+        names, cells = prepared(path), by_id(path)
+        for old in names["client"].list_collections() if task == "build" else ():
+            if old.name == "pictures" or old.name.startswith("hidden-build"):
+                names["client"].delete_collection(old.name)  # all clients in memory of a process share what they hold
+        if task == "light":  # it may go on from the first task
+            exec(cells["l1"].source, names)
+        exec(code, names)
+        return lambda test: exec(cells[f"{task}_{test}"].source, names)
+
+    return run
 
 
 @pytest.mark.parametrize("path", GRADED, ids=lambda path: path.stem)
@@ -140,6 +144,8 @@ LOOP = "np.stack([np.abs(g - r).sum(1) for r in q])"
 AP = "    r = ranked == asked[:, None]\n    p = np.cumsum(r, 1) / np.arange(1, r.shape[1] + 1)\n    return "
 STANDARD = "    q, g = ((r - r.mean(1)[:, None]) / r.std(1)[:, None] for r in (q, g))\n"
 GIVEN = "    given = [names[i] for i in (v @ n.T).argmax(1)]\n"
+PAIRS = "    pairs = [(t, g) for t, g in zip(l, given) if t != g]\n"
+UNIT = "\n    return v / np.linalg.norm(v)"
 QUERY = "    f = c.query(query_embeddings=[v], n_results=k, where={'label': {'$in': wanted}})\n"
 HITS = "    f = c.query(query_embeddings=q, n_results=k)['ids']\n    return "
 RANKED = "    C = metrics.cosine(encode(paths), G)\n"
@@ -260,7 +266,7 @@ MISTAKES = [
         "confused",
         "def confusions(v, l, n, names):\n"
         + GIVEN
-        + "    pairs = [(t, g) for t, g in zip(l, given) if t != g]\n"
+        + PAIRS
         + "    return sorted(((*p, pairs.count(p)) for p in set(pairs)), key=lambda e: e[2])",
         "the most frequent comes first",
     ),
@@ -269,7 +275,7 @@ MISTAKES = [
         "confused",
         "def confusions(v, l, n, names):\n"
         + GIVEN
-        + "    pairs = [(t, g) for t, g in zip(l, given) if t != g]\n"
+        + PAIRS
         + "    return sorted(((*p, pairs.count(p)) for p in set(pairs)), key=lambda e: (e[2], e[0]), reverse=True)",
         "by the alphabet of the true class",
     ),
@@ -285,31 +291,31 @@ MISTAKES = [
     (
         "2_clip",
         "refine",
-        "def refine(q, good, bad):\n    v = q + good.mean(0) - bad.mean(0)\n    return v / np.linalg.norm(v)",
+        "def refine(q, good, bad):\n    v = q + good.mean(0) - bad.mean(0)" + UNIT,
         "the bad ones should count half",
     ),
     (
         "2_clip",
         "refine",
-        "def refine(q, good, bad):\n    v = q + good.mean(0) + bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "def refine(q, good, bad):\n    v = q + good.mean(0) + bad.mean(0) / 2" + UNIT,
         "subtract the bad",
     ),
     (
         "2_clip",
         "refine",
-        "def refine(q, good, bad):\n    v = good.mean(0) - bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "def refine(q, good, bad):\n    v = good.mean(0) - bad.mean(0) / 2" + UNIT,
         "the old query is missing",
     ),
     (
         "2_clip",
         "refine",
-        "def refine(q, good, bad):\n    v = q + good.sum(0) - bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "def refine(q, good, bad):\n    v = q + good.sum(0) - bad.mean(0) / 2" + UNIT,
         "add up the good ones",
     ),
     (
         "2_clip",
         "refine",
-        "def refine(q, good, bad):\n    v = q + good.mean(0) - bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "def refine(q, good, bad):\n    v = q + good.mean(0) - bad.mean(0) / 2" + UNIT,
         "leave out a mean of nothing",
     ),
     ("2_clip", "mrr", "def scoreboard_with_mrr(r, g, q): return evaluate.scoreboard(r, g, q)", "has no column MRR"),
@@ -481,13 +487,10 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("assignment, task, wrong, said", MISTAKES)
-def test_a_visible_test_names_the_mistake(assignment, task, wrong, said, prepared):
-    path = ROOT / "notebooks" / "assignments" / f"{assignment}.ipynb"
-    names, cells = prepared(path), by_id(path)
-    forget_builds(names)
-    exec(wrong, names)
+def test_a_visible_test_names_the_mistake(assignment, task, wrong, said, attempt):
+    test = attempt(assignment, task, wrong)
     with pytest.raises(AssertionError, match=said):
-        exec(cells[f"{task}_check"].source, names)
+        test("check")
 
 
 NOT_ENOUGH = [
@@ -524,7 +527,7 @@ NOT_ENOUGH = [
         "confused",
         "def confusions(v, l, n, names):\n"
         + GIVEN
-        + "    pairs = [(t, g) for t, g in zip(l, given) if t != g]\n"
+        + PAIRS
         + "    unique = sorted(set(pairs), key=lambda p: (p[0], -ord(p[1][0])))\n"
         + "    return sorted(((*p, pairs.count(p)) for p in unique), key=lambda e: -e[2])",
         "by the given class",
@@ -534,7 +537,7 @@ NOT_ENOUGH = [
         "refine",
         "def refine(q, good, bad):\n"
         "    if not (len(good) and len(bad)):\n        return q\n"
-        "    v = q + good.mean(0) - bad.mean(0) / 2\n    return v / np.linalg.norm(v)",
+        "    v = q + good.mean(0) - bad.mean(0) / 2" + UNIT,
         "with bad ones only",
     ),
     (
@@ -573,14 +576,11 @@ NOT_ENOUGH = [
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("assignment, task, code, said", NOT_ENOUGH)
-def test_a_hidden_test_finds_what_the_visible_one_lets_pass(assignment, task, code, said, prepared):
-    path = ROOT / "notebooks" / "assignments" / f"{assignment}.ipynb"
-    names, cells = prepared(path), by_id(path)
-    forget_builds(names)
-    exec(code, names)
-    exec(cells[f"{task}_check"].source, names)
+def test_a_hidden_test_finds_what_the_visible_one_lets_pass(assignment, task, code, said, attempt):
+    test = attempt(assignment, task, code)
+    test("check")
     with pytest.raises(AssertionError, match=said):
-        exec(cells[f"{task}_grade"].source, names)
+        test("grade")
 
 
 ALSO_RIGHT = [
@@ -732,28 +732,20 @@ ALSO_RIGHT = [
 
 
 @pytest.mark.parametrize("assignment, task, code", ALSO_RIGHT)
-def test_another_right_way_passes_all_tests(assignment, task, code, prepared):
-    path = ROOT / "notebooks" / "assignments" / f"{assignment}.ipynb"
-    names, cells = prepared(path), by_id(path)
-    forget_builds(names)
-    if task == "light":  # which may go on from the first task
-        exec(cells["l1"].source, names)
-    exec(code, names)
-    exec(cells[f"{task}_check"].source, names)
-    exec(cells[f"{task}_grade"].source, names)
+def test_another_right_way_passes_all_tests(assignment, task, code, attempt):
+    test = attempt(assignment, task, code)
+    test("check")
+    test("grade")
 
 
-def test_the_project_warns_of_what_was_learned_outside(prepared, capsys):
-    names, cells = prepared(ROOT / "notebooks" / "assignments" / "4_project.ipynb"), by_id(SOURCES[-1])
-    exec(
+def test_the_project_warns_of_what_was_learned_outside(attempt, capsys):
+    outside = (
         "middles = {name: G[gallery.labels == name].mean(axis=0) for name in gallery.classes}\n"
         "def search(paths, gallery, G):\n"
         "    M = np.stack([middles[label] for label in gallery.labels])\n"
-        "    return np.argsort(-metrics.cosine(encode(paths), M), axis=1, kind='stable')",
-        names,
+        "    return np.argsort(-metrics.cosine(encode(paths), M), axis=1, kind='stable')"
     )
-    exec(cells["system_check"].source, names)
+    attempt("4_project", "system", outside)("check")
     assert "was something learned outside" in capsys.readouterr().out
-    exec(cells["system"].source, names)
-    exec(cells["system_check"].source, names)
+    attempt("4_project", "system", by_id(SOURCES[-1])["system"].source)("check")
     assert "outside" not in capsys.readouterr().out

@@ -400,7 +400,7 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
         for submission in late:  # another may have held all processes or memory that there are: now each runs alone
             yield work(submission, last=True)[:2]
 
-    started = time.monotonic()
+    began = time.monotonic()
     for count, (submission, ran) in enumerate(results(), start=1):
         if submission.assignment:
             try:
@@ -413,7 +413,7 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
             f"{count:4d} of {len(submissions)}  {submission.student:24} {submission.assignment:12} {said}",
             flush=True,
         )
-    print(f"{time.monotonic() - started:.0f} s for {len(submissions)} submissions")
+    print(f"{time.monotonic() - began:.0f} s for {len(submissions)} submissions")
     for name in sorted({s.assignment for s in submissions} - {""}):
         write_sheets(course, name)
         similar.write(course.folder, name, templates[name])

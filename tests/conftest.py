@@ -63,7 +63,7 @@ def start_server(path, port):
     program = Path(sys.executable).parent / "chroma"
     command = [program, "run", "--path", path, "--port", str(port)]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(300):
+    for _ in range(1200):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             break

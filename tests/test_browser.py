@@ -26,6 +26,7 @@ TOKEN = "course"
 LARGE_MESSAGES = re.search(r"LARGE_MESSAGES = (.*)", (ROOT / "Makefile").read_text())[1].replace('"', "")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
+expect.set_options(timeout=60_000)  # a limit for what hangs, however busy the machine is
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +74,18 @@ def serving(room, command, address):
         stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
-        for _ in range(600):
+        for _ in range(3000):
             if server.poll() is not None:
                 pytest.fail(f"the server stopped: {(room / 'server.log').read_text()[-2000:]}")
             try:
-                urllib.request.urlopen(address, timeout=5).close()
+                urllib.request.urlopen(address, timeout=60).close()
                 break
             except OSError:
                 time.sleep(0.1)
         yield
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
         log.close()
 
 
@@ -97,7 +98,7 @@ def open_page(browser, address, name):
     errors, shots, elsewhere = [], [], []
     context.route(re.compile(r"^https?://(?!127\.0\.0\.1[:/])"), lambda route: ask_nobody(route, elsewhere))
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     try:
@@ -143,7 +144,7 @@ def run_all(page: Page):
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     cells = "window.jupyterapp.shell.currentWidget.content.model.toJSON().cells.filter(c => c.cell_type == 'code')"
     count = len([cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if "outputs" in cell])
-    page.wait_for_function(f"() => {cells}.at(-1).execution_count == {count}", timeout=180_000)
+    page.wait_for_function(f"() => {cells}.at(-1).execution_count == {count}", timeout=600_000)
     return page.evaluate(f"() => {cells}")
 
 
@@ -275,6 +276,6 @@ def test_the_explorer_as_a_page_of_its_own(browser, room, tmp_path):
         open_page(browser, address, "voila") as (page, step),
     ):
         explorer = page.locator(".query-explorer", has=page.locator(".qx-strip")).first
-        expect(explorer.locator(".qx-pick").first).to_be_visible(timeout=180_000)
+        expect(explorer.locator(".qx-pick").first).to_be_visible(timeout=600_000)
         expect(page.locator(".jp-InputArea-editor")).to_have_count(0)
         use_the_explorer(page, explorer, step, tmp_path)

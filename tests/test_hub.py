@@ -50,7 +50,7 @@ class Hub(BaseHTTPRequestHandler):
             return
         self.server.asked.append((self.server.mode, self.path))
         if self.server.mode == "slow":
-            time.sleep(20)
+            time.sleep(120)
         file = self.address()
         if file is None:
             self.send_response(404)
@@ -116,7 +116,7 @@ def load(hub, models, *steps, url=None):
     environment |= {"HF_ENDPOINT": url or hub.url, "HF_HOME": str(hub.cache), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
         [sys.executable, "-c", CHILD, models[1], *steps],
-        input=f"{hub.url}\n" * len(steps), env=environment, capture_output=True, text=True, timeout=240,
+        input=f"{hub.url}\n" * len(steps), env=environment, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = done.stdout.split("STEP ")
@@ -148,10 +148,10 @@ def test_absent_and_unknown(hub, models):
 
 
 @pytest.mark.parametrize("mode", ["slow", "gone"])
-def test_a_hub_that_does_not_answer_costs_two_seconds(hub, models, mode):
+def test_a_hub_that_does_not_answer_is_not_waited_for(hub, models, mode):
     said, seconds = load(hub, models, f"{mode} auto", url="http://127.0.0.1:9" if mode == "gone" else None)
     assert "LOADED bundled 8" in said[0]
-    assert seconds[0] < 6
+    assert seconds[0] < 60
 
 
 @pytest.mark.parametrize("mode, reason", [("cut", "could not be fetched whole"), ("wrong", "checksum is wrong")])

@@ -546,10 +546,8 @@ def test_an_index_that_is_deleted_behind_its_back(folder, tmp_path):
 
 def test_an_address_where_nothing_listens():
     port = free_port()
-    start = time.perf_counter()
     with pytest.raises(ConnectionError, match=f"no server answers at .*chroma run --path FOLDER --port {port}"):
         store.open_index(f"http://127.0.0.1:{port}", encoder=Colours())
-    assert time.perf_counter() - start < 5
 
 
 def test_an_address_where_something_else_listens():

@@ -54,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--to", type=Path, help="the folder to write to; else in place")
-    parser.add_argument("--timeout", type=int, default=300, help="seconds allowed for one cell")
+    parser.add_argument("--timeout", type=int, default=1200, help="seconds allowed for one cell")
     options = parser.parse_args()
     failed = 0
     for source in options.notebooks:

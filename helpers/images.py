@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import stat
 import unicodedata
 import warnings
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
@@ -26,20 +28,50 @@ MAX_PIXELS = 100_000_000
 QUIET = bool(os.environ.get("TQDM_DISABLE"))
 """No progress bars: they differ from run to run (tqdm's own reading of this variable fails in notebooks)."""
 
+pillow_heif.register_heif_opener()
 Image.init()
 _READABLE = {ext for ext, name in Image.EXTENSION.items() if name in Image.OPEN} - {
     # documents, films and scientific containers that Pillow lists beside the pictures
     ".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".hdf", ".h5", ".grib", ".bufr", ".wmf", ".emf", ".fit", ".fits",
-}  # fmt: skip
+} | {".mpo"}  # fmt: skip
+_RAW, _JXL, _SVG = "a camera raw file", "a JPEG XL picture", "a vector drawing (SVG)"
 _KNOWN_UNREADABLE = {
-    ".heic": "an iPhone picture (HEIC)",
-    ".heif": "an iPhone picture (HEIF)",
-    ".svg": "a vector drawing (SVG)",
-    ".cr2": "a camera raw file",
-    ".nef": "a camera raw file",
-    ".dng": "a camera raw file",
-    ".arw": "a camera raw file",
-} | ({} if ".avif" in _READABLE else {".avif": "an AVIF picture"})
+    **dict.fromkeys([
+        ".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr",
+        ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".ptx", ".raf",
+        ".raw", ".rw2", ".rwl", ".rwz", ".sr2", ".srf", ".srw", ".x3f",
+    ], _RAW),
+    ".jxl": _JXL,
+    ".svg": _SVG,
+    ".svgz": _SVG,
+}  # fmt: skip
+_BEGINNINGS = [  # the first that fits: a JPEG called .heic is a JPEG
+    (rb"\xff\xd8\xff", "a JPEG picture"),
+    (rb"\x89PNG\r\n\x1a\n", "a PNG picture"),
+    (rb"GIF8[79]a", "a GIF picture"),
+    (rb"RIFF....WEBP", "a WebP picture"),
+    (rb"....ftyp(avif|avis|mif1.{4,32}avif)", "an AVIF picture"),
+    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "an iPhone picture (HEIC)"),
+    (rb"....ftypcrx |II\*\0....CR|II(RO|RS|U\0)|MMOR|FUJIFILMCCD-RAW|FOVb|\0MRM", _RAW),
+    (rb"II[*+]\0|MM\0[*+]", "a TIFF picture"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", _JXL),
+    (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (rb"BM.{4}\0\0\0\0", "a BMP picture"),
+    (rb"8BPS\0\x01", "a Photoshop picture"),
+    (rb"\0\0[\x01\x02]\0[^\0]\0...\0", "an icon"),
+    (rb"icns", "an icon"),
+    (rb"qoif", "a QOI picture"),
+    (rb"DDS \x7c\0\0\0", "a DDS picture"),
+    (rb"P[1-6fF]\s+(#|-?\d)", "a PNM picture"),
+    (rb"\s*(<\?xml.*|<!DOCTYPE svg.*|<!--.*)?<svg\b", _SVG),
+]
+_BEGINNINGS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in _BEGINNINGS]
+
+
+def _kind(head: bytes) -> str | None:
+    """Say what a file is by its first bytes (some hundreds): "a JPEG picture", "a camera raw file", None if unknown."""
+    return next((kind for pattern, kind in _BEGINNINGS if pattern.match(head)), None)
+
 
 # Pillow warns of large pictures and of odd headers; what is wrong with a file is said here, once, in words.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

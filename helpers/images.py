@@ -2,21 +2,37 @@
 
 import argparse
 import contextlib
+import io
+import math
 import os
 import re
 import stat
+import threading
 import unicodedata
 import warnings
+import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COLORMAP,
+    PLANAR_CONFIGURATION,
+    ROWSPERSTRIP,
+    SAMPLEFORMAT,
+    SAMPLESPERPIXEL,
+    TILELENGTH,
+    TILEWIDTH,
+    YCBCRSUBSAMPLING,
+)  # fmt: skip
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION as PHOTOMETRIC
 from tqdm.auto import tqdm
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -24,6 +40,12 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 MAX_PIXELS = 100_000_000
 """A picture with more pixels than this is not opened: it may be a decompression bomb."""
+
+LARGEST = 36_000_000
+"""A picture with more pixels than this is opened smaller: each side divided by the same whole number."""
+
+_MEMORY, _ALONE = 560e6, 160e6  # bytes: what opening one picture may take, and from where on it is opened alone
+_ONE_LARGE = threading.Lock()
 
 QUIET = bool(os.environ.get("TQDM_DISABLE"))
 """No progress bars: they differ from run to run (tqdm's own reading of this variable fails in notebooks)."""
@@ -34,7 +56,7 @@ _READABLE = {ext for ext, name in Image.EXTENSION.items() if name in Image.OPEN}
     # documents, films and scientific containers that Pillow lists beside the pictures
     ".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".hdf", ".h5", ".grib", ".bufr", ".wmf", ".emf", ".fit", ".fits",
 } | {".mpo"}  # fmt: skip
-_RAW, _JXL, _SVG = "a camera raw file", "a JPEG XL picture", "a vector drawing (SVG)"
+_RAW, _JXL, _SVG, _TIFF = "a camera raw file", "a JPEG XL picture", "a vector drawing (SVG)", "a TIFF picture"
 _KNOWN_UNREADABLE = {
     **dict.fromkeys([
         ".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr",
@@ -45,6 +67,8 @@ _KNOWN_UNREADABLE = {
     ".svg": _SVG,
     ".svgz": _SVG,
 }  # fmt: skip
+if ".avif" not in _READABLE:  # Pillow can be built without it
+    _KNOWN_UNREADABLE[".avif"] = "an AVIF picture"
 _BEGINNINGS = [  # the first that fits: a JPEG called .heic is a JPEG
     (rb"\xff\xd8\xff", "a JPEG picture"),
     (rb"\x89PNG\r\n\x1a\n", "a PNG picture"),
@@ -53,7 +77,7 @@ _BEGINNINGS = [  # the first that fits: a JPEG called .heic is a JPEG
     (rb"....ftyp(avif|avis|mif1.{4,32}avif)", "an AVIF picture"),
     (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "an iPhone picture (HEIC)"),
     (rb"....ftypcrx |II\*\0....CR|II(RO|RS|U\0)|MMOR|FUJIFILMCCD-RAW|FOVb|\0MRM", _RAW),
-    (rb"II[*+]\0|MM\0[*+]", "a TIFF picture"),
+    (rb"II[*+]\0|MM\0[*+]", _TIFF),
     (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", _JXL),
     (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "a JPEG 2000 picture"),
     (rb"BM.{4}\0\0\0\0", "a BMP picture"),
@@ -78,6 +102,16 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 PictureSource = str | Path | BinaryIO
+_Result = TypeVar("_Result")
+
+_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM}
+_SIDEWAYS = {5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE}
+_SIDEWAYS[8] = Image.Transpose.ROTATE_90
+_JPEGS, _JPEG_END = ("JPEG", "MPO"), b"\xff\xd9"
+NEW_SUBFILE_TYPE, MAX_SAMPLE, INK_SET, GDAL_NODATA, DNG_VERSION = 254, 281, 332, 42113, 50706  # tags of TIFF
+_MENDABLE = 64_000_000  # bytes of a file
+_EMPTY_ALPHA = ("BMP", "DIB", "CUR", "DDS", "ICO", "SGI", "TGA", "TIFF")
+"""Formats whose alpha channel is often there and never filled: all zero means that there is none."""
 
 
 class UnreadableImageError(ValueError):
@@ -133,16 +167,20 @@ class Gallery:
         return Gallery(self.root, [self.paths[i] for i in indices], self.labels[indices], [])
 
 
-def _in_words(error: Exception) -> str:
-    """Say in a student's words why Pillow could not open a file."""
+def _in_words(error: Exception, kind: str | None) -> str:
+    """Say in a student's words why a file, which begins like `kind`, cannot be opened."""
     text = str(error)
+    if isinstance(error, UnreadableImageError):
+        return text
     if isinstance(error, UnidentifiedImageError):
+        if kind:
+            return f"begins like {kind}, but is damaged or of a rare variety: copy it again, or save it as JPEG or PNG"
         return "is not a picture, whatever its name says, or is damaged at its start"
     if isinstance(error, Image.DecompressionBombError):
         return f"has far more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first"
     if isinstance(error, PermissionError):
         return "may not be read: the permission is missing"
-    if "truncated" in text or "unrecognized data stream" in text or "broken" in text.lower():
+    if re.search("truncated|unrecognized data stream|broken|not enough image data|premature", text, re.IGNORECASE):
         return "is cut off or damaged: copy it again from where it came"
     return f"cannot be decoded ({text or type(error).__name__})"
 
@@ -151,13 +189,15 @@ def open_rgb(path: PictureSource) -> Image.Image:
     """Open any picture as one that every notebook can use.
 
     The result is upright (the camera's EXIF orientation is applied), in RGB with 8 bits a channel, with
-    transparency laid on white; of an animation or a document of several pages it is the first.
+    transparency laid on white; of an animation or a document of several pages it is the first. What a file holds
+    counts, not what its name says. One with more than `LARGEST` pixels comes out smaller. Opening takes less than
+    600 MB, and one large picture is opened at a time.
 
     Parameters
     ----------
     path : str, Path or binary file
-        A picture in any format that Pillow reads: JPEG, PNG, WebP, BMP, GIF, TIFF, … Of a binary file, the attribute
-        ``name``, where it has one, is what messages call it.
+        A picture in any format that Pillow reads: JPEG, PNG, HEIC, WebP, BMP, GIF, TIFF, … Of a binary file, the
+        attribute ``name``, where it has one, is what messages call it.
 
     Returns
     -------
@@ -169,33 +209,94 @@ def open_rgb(path: PictureSource) -> Image.Image:
     FileNotFoundError
         There is no such file.
     UnreadableImageError
-        A ``ValueError``: the file is empty, cut off, no picture, or larger than `MAX_PIXELS`. The message names
-        the file and says why.
+        A ``ValueError``: the file is empty, cut off, no picture, of a kind that cannot be shown right, larger than
+        `MAX_PIXELS`, or takes too much memory. The message names the file and says why.
     """
     return _open_rgb(path, draft=None)
 
 
 def _open_rgb(path: PictureSource, draft: int | None) -> Image.Image:
     """Open as `open_rgb` does; with `draft`, let a JPEG come out smaller, but no side below `draft` pixels."""
-    name = getattr(path, "name", "the upload") if hasattr(path, "read") else str(path)
-    if not hasattr(path, "read"):
-        _check_is_file(Path(path))
-    _check_is_known(str(name))
+
+    def use(picture: Image.Image) -> tuple[Image.Image, Image.Transpose | None]:
+        size = picture.size
+        _lighten(picture, draft)
+        decoded = _decoded(picture, size)
+        if picture.format in _JPEGS and not picture.info.get("whole") and _ends_in_grey(picture):
+            raise OSError("truncated")
+        return decoded
+
+    picture, turn = _opened(path, use)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Make of a PIL picture what `open_rgb` makes of its file; the given picture stays as it is.
+
+    It is turned upright, unless that was done (``ImageOps.exif_transpose`` takes the mark away); deep greys are
+    scaled, and transparency is laid on white. Of several frames it is the one that the picture stands on.
+
+    Raises
+    ------
+    UnreadableImageError
+        A ``ValueError``: as `open_rgb`, or the picture's file was closed before it was decoded.
+    """
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"{name} has {picture.width} × {picture.height} pixels, more than "
-                    f"{MAX_PIXELS / 1e6:.0f} million: shrink it first"
-                )
-            if draft is not None:
-                picture.draft("RGB", (draft, draft))
-            picture.load()
-            return to_rgb(_upright(picture))
-    except UnreadableImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        raise UnreadableImageError(f"{name} {_in_words(error)}") from error
+        result, turn = _decoded(picture, picture.size)
+    except Exception as error:
+        name = getattr(picture, "filename", "") or "the picture"
+        raise UnreadableImageError(f"{name} {_in_words(error, None)}") from error
+    return result if turn is None else result.transpose(turn)
+
+
+def upright_size(path: PictureSource) -> tuple[int, int]:
+    """Return the width and height in pixels of a picture in a file, as it is seen: upright, and not made smaller.
+
+    Raises
+    ------
+    FileNotFoundError, UnreadableImageError
+        As `open_rgb`.
+    """
+
+    def size(picture: Image.Image) -> tuple[int, int]:
+        if picture.format == "PNG":
+            picture.load()  # the orientation may be written behind the pixels
+        return picture.size[::-1] if _turn(picture) in _SIDEWAYS.values() else picture.size
+
+    return _opened(path, size)
+
+
+def _opened(source: PictureSource, use: Callable[[Image.Image], _Result]) -> _Result:
+    """Open a file and return what `use` makes of it; damage that costs no pixels costs nothing."""
+    is_stream = hasattr(source, "read")
+    name = str(getattr(source, "name", "the upload")) if is_stream else str(source)
+    if not is_stream:
+        _check_is_file(Path(source))
+    kind = None
+    try:
+        with contextlib.nullcontext(source) if is_stream else Path(source).open("rb") as file:
+            file.seek(0)
+            kind = _kind(file.read(512))
+            named = _KNOWN_UNREADABLE.get(Path(name).suffix.lower())
+            if kind in _KNOWN_UNREADABLE.values() or (named and kind in (None, _TIFF)):
+                refused = kind if kind in _KNOWN_UNREADABLE.values() else named
+                raise UnreadableImageError(f"is {refused}, which Pillow does not read: export it as JPEG or PNG")
+            try:
+                file.seek(0)
+                with Image.open(file if is_stream else source) as picture:
+                    return use(picture)
+            except (UnreadableImageError, PermissionError):
+                raise
+            except Exception:  # Pillow's decoders raise almost anything on damaged files
+                file.seek(0)
+                mended = _mended(file.read(_MENDABLE))
+                if mended is None:
+                    raise
+                with Image.open(mended) as picture:
+                    picture.info["whole"] = True
+                    return use(picture)
+    except Exception as error:
+        raise UnreadableImageError(f"{name} {_in_words(error, kind)}") from error
 
 
 def _check_is_file(path: Path) -> None:
@@ -203,7 +304,7 @@ def _check_is_file(path: Path) -> None:
     try:
         info = path.stat()
     except PermissionError as error:
-        raise UnreadableImageError(f"{path} {_in_words(error)}") from error
+        raise UnreadableImageError(f"{path} {_in_words(error, None)}") from error
     except OSError as error:
         if path.is_symlink():
             raise UnreadableImageError(f"{path} is a link that leads nowhere") from error
@@ -216,38 +317,229 @@ def _check_is_file(path: Path) -> None:
         raise UnreadableImageError(f"{path} is empty (0 bytes)")
 
 
-def _check_is_known(name: str) -> None:
-    """Raise, in words, if a file of this name is of a kind that cannot be read."""
-    kind = _KNOWN_UNREADABLE.get(Path(name).suffix.lower())
-    if kind:
-        raise UnreadableImageError(f"{name} is {kind}, which Pillow does not read: export it as JPEG or PNG")
+def _mended(data: bytes) -> BinaryIO | None:
+    """Return a PNG without the parts that are no pixels, or a JPEG with its last two bytes; None if that is no help."""
+    if len(data) == _MENDABLE:
+        return None
+    if data.startswith(b"\x89PNG"):
+        chunks, start = [], 8
+        while start < len(data):
+            end = start + 12 + int.from_bytes(data[start : start + 4])
+            name, chunk = data[start + 4 : start + 8], data[start:end]
+            if name == b"eXIf" and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:]):
+                chunks.insert(1, chunk)
+            elif name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+                chunks.append(chunk)
+            start = end
+        return io.BytesIO(data[:8] + b"".join(chunks))
+    if data.startswith(b"\xff\xd8"):
+        body = data[: data.rindex(_JPEG_END)] if _JPEG_END in data[-64:] else data
+        return io.BytesIO(body + _JPEG_END) if _is_whole_jpeg(body) else None
+    return None
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; damaged EXIF is no reason to lose the picture."""
+def _is_whole_jpeg(body: bytes) -> bool:
+    """Whether a JPEG without its end has all its pixels: then it does not matter what stands behind them."""
+    ways = []
+    for filling in (b"", b"\x5a" * 512):
+        with Image.open(io.BytesIO(body + filling + _JPEG_END)) as picture:
+            picture.draft(picture.mode, (1, 1))
+            ways.append(picture.tobytes())
+    return ways[0] == ways[1]
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """Return what makes a picture upright; Pillow does it itself for TIFF, and odd EXIF is no reason to stop."""
     try:
-        return ImageOps.exif_transpose(picture)
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+        return _TURNS.get(orientation, _SIDEWAYS.get(orientation)) if picture.format != "TIFF" else None
     except Exception:
-        return picture
+        return None
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Return `picture` in RGB with 8 bits a channel: deep greys scaled, transparency laid on white."""
+def _ends_in_grey(picture: Image.Image) -> bool:
+    """Whether a JPEG ends as libjpeg fills in what is missing: most do not, so few are looked at twice."""
+    last = picture.crop((picture.width - 1, picture.height - 1, picture.width, picture.height))
+    return all(127 <= value <= 128 for band in last.getextrema() for value in np.atleast_1d(band))
+
+
+def _lighten(picture: Image.Image, draft: int | None) -> None:
+    """Let a large picture (with `draft`, any JPEG) be decoded smaller, where its format can do that."""
+    factor = _factor(picture.size, LARGEST)
+    if picture.format in _JPEGS and (draft or factor > 1):
+        size = (draft, draft) if draft else (picture.width // factor, picture.height // factor)
+        picture.draft(picture.mode, size)
+    elif picture.format == "JPEG2000":
+        picture.fp.seek(0)
+        levels = re.search(rb"\xff\x52.{7}(.)", picture.fp.read(4096), re.DOTALL)
+        halvings = math.ceil(math.log2(_factor(picture.size, 20_000_000)))
+        picture.reduce = min(halvings, levels[1][0]) if levels else 0
+
+
+def _factor(size: tuple[int, int], most: int) -> int:
+    """Return the smallest whole number by which both sides must be divided, so that `most` pixels are left."""
+    return max(1, math.ceil(math.sqrt(size[0] * size[1] / most)))
+
+
+def _decoded(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, Image.Transpose | None]:
+    """Return a picture, of `size` in its file, in RGB as it lies there, and what turns it upright."""
+    if size[0] * size[1] > MAX_PIXELS or max(size) > 1_000_000:
+        raise UnreadableImageError(
+            f"has {size[0]} × {size[1]} pixels, more than {MAX_PIXELS / 1e6:.0f} million"
+            f"{'' if max(size) <= 1_000_000 else ' or than a million in a row'}: shrink it first"
+        )
+    if picture.format == "TIFF":
+        _check_tiff(picture)
+    slow = any(tile.codec_name in Image.DECODERS for tile in getattr(picture, "tile", ()))  # written in Python
+    need = _memory(picture, size)
+    if need > _MEMORY or (slow and size[0] * size[1] > 5_000_000):
+        raise UnreadableImageError(
+            f"has {size[0]} × {size[1]} pixels, and would take {'minutes' if slow else f'{need / 1e6:.0f} MB'} to open "
+            f"as this variety of {picture.format}: shrink it first, or save it as JPEG"
+        )
+    with _ONE_LARGE if need > _ALONE else contextlib.nullcontext():
+        picture.load()
+        result = _painted(picture)
+    result.info.clear()  # above all the mark of what has been done: the orientation, the transparent colour
+    return result, _turn(picture)
+
+
+def _memory(picture: Image.Image, size: tuple[int, int]) -> float:
+    """Estimate how many bytes it takes to open a picture: Pillow's copy, the result, what the decoder holds."""
+    width, height = (side / 2 ** getattr(picture, "_reduce", 0) for side in picture.size)
+    held = 1 if picture.mode in ("1", "L", "P") else 2 if picture.mode.startswith("I;16") else 4
+    held += {"WEBP": 12, "AVIF": 12, "HEIF": 6, "JPEG2000": 20}.get(picture.format, 0)
+    need = width * height * (held + 4 / _factor((width, height), LARGEST) ** 2)
+    if picture.info.get("progressive"):
+        need += 2 * len(picture.getbands()) * size[0] * size[1]
+    if picture.format == "TIFF" and picture.info.get("compression") != "raw":
+        tag = picture.tag_v2.get
+        block = (tag(TILEWIDTH) * tag(TILELENGTH)) if tag(TILEWIDTH) else width * min(tag(ROWSPERSTRIP, height), height)
+        need += block * max(4, tag(SAMPLESPERPIXEL, 1) * max(tag(BITSPERSAMPLE, (1,))) / 8)
+    return need
+
+
+def _check_tiff(picture: Image.Image) -> None:
+    """Raise for the kinds of TIFF that Pillow opens and does not decode right; others it refuses itself."""
+    tag = picture.tag_v2.get
+    bits, photometric, raw = max(tag(BITSPERSAMPLE, (1,))), tag(PHOTOMETRIC, 0), picture.info["compression"] == "raw"
+    samples = tag(SAMPLESPERPIXEL, 1)
+    if tag(DNG_VERSION) or (tag(NEW_SUBFILE_TYPE, 0) & 1 and picture.tell() == 0):
+        raise UnreadableImageError(f"is {_RAW} that begins with a preview: export it as JPEG or PNG")
+    odd = {
+        "signed bytes": bits == 8 and 2 in tag(SAMPLEFORMAT, (1,)),
+        "16 bits in planes, not compressed": bits > 8 and samples > 1 and raw and tag(PLANAR_CONFIGURATION) == 2,
+        "compressed numbers with the high byte first": (
+            picture.mode in ("I", "F") and not raw and picture.tag_v2.prefix == b"MM"
+        ),
+        "colours at half the resolution, not compressed": (
+            photometric == 6 and raw and samples > 1 and tag(YCBCRSUBSAMPLING, (2, 2)) != (1, 1)
+        ),
+        "several inks": photometric == 5 and tag(INK_SET, 1) != 1,
+        "less than 16 bits a colour, in 16": bits == 16 and samples >= 3 and 0 < max(tag(MAX_SAMPLE, (0,))) < 16384,
+    }
+    for what, is_so in odd.items():
+        if is_so:
+            raise UnreadableImageError(f"is a TIFF of a rare variety ({what}): save it as PNG or JPEG")
+
+
+def _strips(picture: Image.Image, factor: int = 1) -> Iterator[tuple[int, Image.Image]]:
+    """Yield a decoded picture in strips of about a million pixels, each with the row that it begins at."""
+    rows = max(1, 1_000_000 // picture.width // factor) * factor
+    for top in range(0, picture.height, rows):
+        yield top, picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+
+
+def _painted(picture: Image.Image) -> Image.Image:
+    """Return a decoded picture in RGB on white, made smaller if it has more than `LARGEST` pixels."""
+    factor, paint = _factor(picture.size, LARGEST), _painter(picture)
+    if paint is None and factor == 1:
+        return picture.convert("RGB")
+    result = Image.new("RGB", (-(-picture.width // factor), -(-picture.height // factor)))
+    for top, strip in _strips(picture, factor):
+        strip = paint(strip) if paint else strip.convert("RGB")
+        result.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
+    return result
+
+
+def _painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+    """Return what makes RGB of a strip of `picture` where Pillow's own conversion is wrong, else None."""
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        values = np.asarray(picture, dtype=np.float64)
-        low, high = min(0.0, float(np.nanmin(values))), float(np.nanmax(values))
-        if picture.mode != "F" and low == 0 and high <= 65535:
-            high = 65535.0
-        elif picture.mode == "F" and low == 0 and high <= 1:
-            high = 1.0
-        grey = (np.nan_to_num(values) - low) / ((high - low) or 1.0) * 255
-        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        page = Image.new("RGBA", picture.size, "white")
-        page.alpha_composite(picture)
-        picture = page
-    return picture.convert("RGB")
+        return _grey_painter(picture)
+    colours = picture.tag_v2.get(COLORMAP) if picture.format == "TIFF" and picture.mode in ("P", "PA") else None
+    if colours and max(colours) < 256:  # numbers up to 65535 are the rule, and all that Pillow knows
+
+        def with_palette(strip: Image.Image) -> Image.Image:
+            strip.putpalette(np.array(colours, dtype=np.uint8).reshape(3, -1).T.tobytes())
+            return strip.convert("RGB")
+
+        return with_palette
+    if not picture.has_transparency_data:
+        return None
+    if picture.format in _EMPTY_ALPHA and not any(
+        strip.convert("RGBA").getextrema()[3][1] for _, strip in _strips(picture)
+    ):
+        return lambda strip: strip.convert("RGBA").convert("RGB")
+    key = picture.info.get("transparency")
+    if (
+        picture.format == "PNG" and picture.mode in ("1", "L") and key
+    ):  # the key counts in 1, 2, 4 bits, the pixels in 8
+        greys = np.flatnonzero(picture.histogram())
+        key *= next((step for top, step in ((1, 255), (3, 85), (15, 17)) if key <= top and not (greys % step).any()), 1)
+    elif picture.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
+        key = tuple(value >> 8 for value in key)
+
+    def on_white(strip: Image.Image) -> Image.Image:
+        if key is not None:
+            strip.info["transparency"] = key
+        strip = strip.convert("LA" if strip.mode == "La" else "RGBA").convert("RGBA")
+        page = Image.new("RGBA", strip.size, "white")
+        page.alpha_composite(strip)
+        return page.convert("RGB")
+
+    return on_white
+
+
+def _grey_painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Return what makes RGB of a strip of a deep grey picture: its numbers between its black and its white."""
+    tag = picture.tag_v2.get if picture.format == "TIFF" else {}.get
+    bits, signed = max(tag(BITSPERSAMPLE, (16,))), 2 in tag(SAMPLEFORMAT, (1,))
+    nothing, key = {-9999.0, -99999.0, -32768.0}, picture.info.get("transparency")
+    with contextlib.suppress(ValueError):
+        nothing.add(float(tag(GDAL_NODATA, "nan").strip("\0 ")))
+
+    def numbers(strip: Image.Image) -> np.ndarray:
+        values = np.asarray(strip)
+        return (values.view(np.uint32) if bits == 32 and values.dtype == np.int32 and not signed else values).astype(
+            float
+        )
+
+    low, high = 0.0, -math.inf
+    for _, strip in _strips(picture):
+        values = numbers(strip)
+        values = values[(abs(values) < 1e19) & ~np.isin(values, list(nothing))]
+        low, high = min(low, values.min(initial=0)), max(high, values.max(initial=-math.inf))
+    if picture.mode == "F":
+        steps = [1.0]
+    elif picture.format == "TIFF":  # often the 10 or 12 bits of a sensor, in a file for 16
+        steps = [255, 1023, 4095, 16383, 32767 if signed else 65535]
+        high = max(high, *(value for value in tag(MAX_SAMPLE, (0,)) if value <= 65535))
+    else:
+        steps = [65535]
+    if low == 0:
+        high = next((step for step in steps if high <= step), high)
+
+    def paint(strip: Image.Image) -> Image.Image:
+        values = numbers(strip)
+        values[np.isnan(values) | np.isin(values, list(nothing))] = low
+        grey = ((values - low) / ((high - low) or 1)).clip(0, 1) * 255
+        if tag(PHOTOMETRIC) == 0:
+            grey = 255 - grey
+        if isinstance(key, int):
+            grey[values == key] = 255
+        return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+
+    return paint
 
 
 def _walk(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:

@@ -46,6 +46,7 @@ LARGEST = 36_000_000
 
 _MEMORY, _ALONE = 560e6, 160e6  # bytes: what opening one picture may take, and from where on it is opened alone
 _ONE_LARGE = threading.Lock()
+Image.core.set_block_size(64 << 20)  # blocks of more than 32 MB go back to the system as soon as they are freed
 
 QUIET = bool(os.environ.get("TQDM_DISABLE"))
 """No progress bars: they differ from run to run (tqdm's own reading of this variable fails in notebooks)."""
@@ -221,10 +222,7 @@ def _open_rgb(path: PictureSource, draft: int | None) -> Image.Image:
     def use(picture: Image.Image) -> tuple[Image.Image, Image.Transpose | None]:
         size = picture.size
         _lighten(picture, draft)
-        decoded = _decoded(picture, size)
-        if picture.format in _JPEGS and not picture.info.get("whole") and _ends_in_grey(picture):
-            raise OSError("truncated")
-        return decoded
+        return _decoded(picture, size, is_ours=True)
 
     picture, turn = _opened(path, use)
     return picture if turn is None else picture.transpose(turn)
@@ -333,7 +331,7 @@ def _mended(data: bytes) -> BinaryIO | None:
             start = end
         return io.BytesIO(data[:8] + b"".join(chunks))
     if data.startswith(b"\xff\xd8"):
-        body = data[: data.rindex(_JPEG_END)] if _JPEG_END in data[-64:] else data
+        body = data[: data.rindex(_JPEG_END)] if _JPEG_END in data[-64:] else data.removesuffix(b"\xff")
         return io.BytesIO(body + _JPEG_END) if _is_whole_jpeg(body) else None
     return None
 
@@ -343,8 +341,9 @@ def _is_whole_jpeg(body: bytes) -> bool:
     ways = []
     for filling in (b"", b"\x5a" * 512):
         with Image.open(io.BytesIO(body + filling + _JPEG_END)) as picture:
-            picture.draft(picture.mode, (1, 1))
-            ways.append(picture.tobytes())
+            if not picture.info.get("progressive"):  # of which a small copy needs only the beginning
+                picture.draft(picture.mode, (1, 1))
+            ways.append(picture.histogram())
     return ways[0] == ways[1]
 
 
@@ -370,10 +369,17 @@ def _lighten(picture: Image.Image, draft: int | None) -> None:
         size = (draft, draft) if draft else (picture.width // factor, picture.height // factor)
         picture.draft(picture.mode, size)
     elif picture.format == "JPEG2000":
-        picture.fp.seek(0)
-        levels = re.search(rb"\xff\x52.{7}(.)", picture.fp.read(4096), re.DOTALL)
         halvings = math.ceil(math.log2(_factor(picture.size, 20_000_000)))
-        picture.reduce = min(halvings, levels[1][0]) if levels else 0
+        picture.reduce = min(halvings, _jpeg_2000(picture, 1))
+
+
+def _jpeg_2000(picture: Image.Image, what: int) -> int:
+    """Return 0, the bits a sample, or 1, how often the picture can be halved while it is decoded."""
+    if not picture.fp:  # it was decoded before
+        return 0
+    picture.fp.seek(0)
+    found = re.search(rb"\xff\x4f\xff\x51.{38}(.).*?\xff\x52.{7}(.)", picture.fp.read(8192), re.DOTALL)
+    return ((found[1][0] & 127) + 1, found[2][0])[what] if found else 0
 
 
 def _factor(size: tuple[int, int], most: int) -> int:
@@ -381,15 +387,23 @@ def _factor(size: tuple[int, int], most: int) -> int:
     return max(1, math.ceil(math.sqrt(size[0] * size[1] / most)))
 
 
-def _decoded(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, Image.Transpose | None]:
+def _decoded(
+    picture: Image.Image, size: tuple[int, int], is_ours: bool = False
+) -> tuple[Image.Image, Image.Transpose | None]:
     """Return a picture, of `size` in its file, in RGB as it lies there, and what turns it upright."""
     if size[0] * size[1] > MAX_PIXELS or max(size) > 1_000_000:
         raise UnreadableImageError(
             f"has {size[0]} × {size[1]} pixels, more than {MAX_PIXELS / 1e6:.0f} million"
             f"{'' if max(size) <= 1_000_000 else ' or than a million in a row'}: shrink it first"
         )
+    if not all(size):
+        raise UnreadableImageError("has no pixels")
     if picture.format == "TIFF":
         _check_tiff(picture)
+    if picture.format == "JPEG2000" and not picture.mode.startswith("I;16") and _jpeg_2000(picture, 0) > 8:
+        raise UnreadableImageError(
+            "is a JPEG 2000 with more than 8 bits a colour, which Pillow does not read: save it as PNG"
+        )
     slow = any(tile.codec_name in Image.DECODERS for tile in getattr(picture, "tile", ()))  # written in Python
     need = _memory(picture, size)
     if need > _MEMORY or (slow and size[0] * size[1] > 5_000_000):
@@ -399,9 +413,13 @@ def _decoded(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, 
         )
     with _ONE_LARGE if need > _ALONE else contextlib.nullcontext():
         picture.load()
-        result = _painted(picture)
+        if is_ours and picture.format in _JPEGS and not picture.info.get("whole") and _ends_in_grey(picture):
+            raise OSError("truncated")
+        result, turn = _painted(picture), _turn(picture)
+        if is_ours and picture.filename:  # the reader's own stream stays open
+            picture.close()  # before the next large one is decoded
     result.info.clear()  # above all the mark of what has been done: the orientation, the transparent colour
-    return result, _turn(picture)
+    return result, turn
 
 
 def _memory(picture: Image.Image, size: tuple[int, int]) -> float:

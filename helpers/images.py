@@ -316,7 +316,7 @@ def _check_is_file(path: Path) -> None:
 
 
 def _mended(data: bytes) -> BinaryIO | None:
-    """Return a PNG without the parts that are no pixels, or a JPEG with its last two bytes; None if that is no help."""
+    """Return a PNG or AVIF without what is no pixels, or a JPEG with its last two bytes; None if that is no help."""
     if len(data) == _MENDABLE:
         return None
     if data.startswith(b"\x89PNG"):
@@ -333,6 +333,8 @@ def _mended(data: bytes) -> BinaryIO | None:
     if data.startswith(b"\xff\xd8"):
         body = data[: data.rindex(_JPEG_END)] if _JPEG_END in data[-64:] else data.removesuffix(b"\xff")
         return io.BytesIO(body + _JPEG_END) if _is_whole_jpeg(body) else None
+    if data[4:8] == b"ftyp":
+        return io.BytesIO(data.replace(b"Exif", b"skip"))
     return None
 
 
@@ -443,7 +445,7 @@ def _check_tiff(picture: Image.Image) -> None:
     bits, photometric, raw = max(tag(BITSPERSAMPLE, (1,))), tag(PHOTOMETRIC, 0), picture.info["compression"] == "raw"
     samples = tag(SAMPLESPERPIXEL, 1)
     if tag(DNG_VERSION) or (tag(NEW_SUBFILE_TYPE, 0) & 1 and picture.tell() == 0):
-        raise UnreadableImageError(f"is {_RAW} that begins with a preview: export it as JPEG or PNG")
+        raise UnreadableImageError(f"begins with a small preview, as {_RAW} does: export it as JPEG or PNG")
     odd = {
         "signed bytes": bits == 8 and 2 in tag(SAMPLEFORMAT, (1,)),
         "16 bits in planes, not compressed": bits > 8 and samples > 1 and raw and tag(PLANAR_CONFIGURATION) == 2,
@@ -454,7 +456,7 @@ def _check_tiff(picture: Image.Image) -> None:
             photometric == 6 and raw and samples > 1 and tag(YCBCRSUBSAMPLING, (2, 2)) != (1, 1)
         ),
         "several inks": photometric == 5 and tag(INK_SET, 1) != 1,
-        "less than 16 bits a colour, in 16": bits == 16 and samples >= 3 and 0 < max(tag(MAX_SAMPLE, (0,))) < 16384,
+        "14 bits a colour or less, in 16": bits == 16 and samples >= 3 and 0 < max(tag(MAX_SAMPLE, (0,))) < 16384,
     }
     for what, is_so in odd.items():
         if is_so:
@@ -484,7 +486,11 @@ def _painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
     """Return what makes RGB of a strip of `picture` where Pillow's own conversion is wrong, else None."""
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         return _grey_painter(picture)
-    colours = picture.tag_v2.get(COLORMAP) if picture.format == "TIFF" and picture.mode in ("P", "PA") else None
+    tag = picture.tag_v2.get if picture.format == "TIFF" else {}.get
+    deep = picture.mode in ("RGB", "RGBA") and 16 in tag(BITSPERSAMPLE, ())
+    if deep and 0 < max(high for _, high in picture.getextrema()[:3]) < 16:
+        raise UnreadableImageError("is a TIFF of 12 bits a colour or less, in 16: save it as PNG or JPEG")
+    colours = tag(COLORMAP) if picture.mode in ("P", "PA") else None
     if colours and max(colours) < 256:  # numbers up to 65535 are the rule, and all that Pillow knows
 
         def with_palette(strip: Image.Image) -> Image.Image:

@@ -251,6 +251,12 @@ def test_ten_twelve_and_fourteen_bits_reach_white(tmp_path):
             assert photometric == 0 and "TIFF" in str(error)
         else:
             assert photometric == 1 and abs(got - np.linspace(0, 255, 64)).max() < 1.5
+    for options in ({}, {"extratags": [(281, 3, 3, (4095,) * 3, True)]}):
+        tifffile.imwrite(tmp_path / "colour.tif", np.full((4, 4, 3), 4000, np.uint16), photometric="rgb", **options)
+        with pytest.raises(images.UnreadableImageError, match="in 16"):
+            images.open_rgb(tmp_path / "colour.tif")
+    tifffile.imwrite(tmp_path / "night.tif", np.zeros((4, 4, 3), np.uint16), photometric="rgb")
+    assert pixels(tmp_path / "night.tif").max() == 0
     dark = tiff((ramp // 10).astype("<u2").tobytes(), (64, 1), {258: (3, [16]), 262: (3, [1]), 281: (3, [4095])})
     assert abs(pixels(dark)[0, :, 0] - np.linspace(0, 25.5, 64)).max() < 1.5
 
@@ -440,7 +446,7 @@ def odd_exif():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "heic", "tif"])
 def test_odd_exif_stops_nothing(tmp_path, kind):
     (tmp_path / "a").mkdir()
     for name, exif in odd_exif().items():
@@ -451,7 +457,7 @@ def test_odd_exif_stops_nothing(tmp_path, kind):
             tags = {258: (3, [8] * 3), 262: (3, [2]), 277: (3, [3]), **tag}
             (tmp_path / "a" / f"{name}.tif").write_bytes(tiff(quarters().tobytes(), (40, 24), tags))
         else:
-            quarters().save(tmp_path / "a" / f"{name}.{kind}", exif=exif)
+            quarters((64, 48)).save(tmp_path / "a" / f"{name}.{kind}", exif=exif)
     gallery = images.load_gallery(tmp_path)
     assert len(gallery) == 12 and gallery.skipped == []
     index = store.open_index(encoder=Colours(), name=f"odd-{kind}")
@@ -462,6 +468,16 @@ def test_odd_exif_stops_nothing(tmp_path, kind):
 
 
 # ------------------------------------------------------------------------------------------ damage that costs no pixels
+
+
+def test_damaged_exif_in_avif():
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * 60
+    data = written(quarters((64, 48)), "AVIF", exif=exif.tobytes())
+    at = max(data.find(b"MM\0*\0\0\0\x08"), data.find(b"II*\0\x08\0\0\0"))
+    assert at > 0
+    for wrong in (b"garbage!", data[at : at + 4] + b"\xff\xff\xff\x7f"):
+        assert corners(images.open_rgb(io.BytesIO(data[:at] + wrong + data[at + 8 :]))) == ["red", "green", "blue"]
 
 
 def swollen(megabytes):

@@ -21,18 +21,6 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 import pillow_heif
 from PIL import ExifTags, Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
-    COLORMAP,
-    PLANAR_CONFIGURATION,
-    ROWSPERSTRIP,
-    SAMPLEFORMAT,
-    SAMPLESPERPIXEL,
-    TILELENGTH,
-    TILEWIDTH,
-    YCBCRSUBSAMPLING,
-)  # fmt: skip
-from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION as PHOTOMETRIC
 from tqdm.auto import tqdm
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -105,11 +93,11 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 PictureSource = str | Path | BinaryIO
 _Result = TypeVar("_Result")
 
-_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM}
-_SIDEWAYS = {5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE}
-_SIDEWAYS[8] = Image.Transpose.ROTATE_90
+_Tag, _GDAL_NODATA = ExifTags.Base, 42113
+_To = Image.Transpose
+_UPRIGHT = [None, None, _To.FLIP_LEFT_RIGHT, _To.ROTATE_180, _To.FLIP_TOP_BOTTOM, _To.TRANSPOSE, _To.ROTATE_270]
+_UPRIGHT += [_To.TRANSVERSE, _To.ROTATE_90]  # by the number of the EXIF orientation
 _JPEGS, _JPEG_END = ("JPEG", "MPO"), b"\xff\xd9"
-NEW_SUBFILE_TYPE, MAX_SAMPLE, INK_SET, GDAL_NODATA, DNG_VERSION = 254, 281, 332, 42113, 50706  # tags of TIFF
 _MENDABLE = 64_000_000  # bytes of a file
 _EMPTY_ALPHA = ("BMP", "DIB", "CUR", "DDS", "ICO", "SGI", "TGA", "TIFF")
 """Formats whose alpha channel is often there and never filled: all zero means that there is none."""
@@ -219,13 +207,12 @@ def open_rgb(path: PictureSource) -> Image.Image:
 def _open_rgb(path: PictureSource, draft: int | None) -> Image.Image:
     """Open as `open_rgb` does; with `draft`, let a JPEG come out smaller, but no side below `draft` pixels."""
 
-    def use(picture: Image.Image) -> tuple[Image.Image, Image.Transpose | None]:
+    def use(picture: Image.Image) -> tuple[Image.Image, int]:
         size = picture.size
         _lighten(picture, draft)
         return _decoded(picture, size, is_ours=True)
 
-    picture, turn = _opened(path, use)
-    return picture if turn is None else picture.transpose(turn)
+    return _turned(*_opened(path, use))
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -240,11 +227,10 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         A ``ValueError``: as `open_rgb`, or the picture's file was closed before it was decoded.
     """
     try:
-        result, turn = _decoded(picture, picture.size)
+        return _turned(*_decoded(picture, picture.size))
     except Exception as error:
         name = getattr(picture, "filename", "") or "the picture"
         raise UnreadableImageError(f"{name} {_in_words(error, None)}") from error
-    return result if turn is None else result.transpose(turn)
 
 
 def upright_size(path: PictureSource) -> tuple[int, int]:
@@ -259,7 +245,7 @@ def upright_size(path: PictureSource) -> tuple[int, int]:
     def size(picture: Image.Image) -> tuple[int, int]:
         if picture.format == "PNG":
             picture.load()  # the orientation may be written behind the pixels
-        return picture.size[::-1] if _turn(picture) in _SIDEWAYS.values() else picture.size
+        return picture.size[::-1] if _orientation(picture) > 4 else picture.size
 
     return _opened(path, size)
 
@@ -349,13 +335,17 @@ def _is_whole_jpeg(body: bytes) -> bool:
     return ways[0] == ways[1]
 
 
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """Return what makes a picture upright; Pillow does it itself for TIFF, and odd EXIF is no reason to stop."""
-    try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
-        return _TURNS.get(orientation, _SIDEWAYS.get(orientation)) if picture.format != "TIFF" else None
-    except Exception:
-        return None
+def _orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8: 1 where it is odd, and for a TIFF, which Pillow turns itself."""
+    with contextlib.suppress(Exception):  # odd EXIF is no reason to stop
+        found = picture.getexif().get(_Tag.Orientation)
+        if picture.format != "TIFF" and isinstance(found, int) and 1 <= found <= 8:
+            return found
+    return 1
+
+
+def _turned(picture: Image.Image, orientation: int) -> Image.Image:
+    return picture.transpose(_UPRIGHT[orientation]) if orientation > 1 else picture
 
 
 def _ends_in_grey(picture: Image.Image) -> bool:
@@ -389,10 +379,8 @@ def _factor(size: tuple[int, int], most: int) -> int:
     return max(1, math.ceil(math.sqrt(size[0] * size[1] / most)))
 
 
-def _decoded(
-    picture: Image.Image, size: tuple[int, int], is_ours: bool = False
-) -> tuple[Image.Image, Image.Transpose | None]:
-    """Return a picture, of `size` in its file, in RGB as it lies there, and what turns it upright."""
+def _decoded(picture: Image.Image, size: tuple[int, int], is_ours: bool = False) -> tuple[Image.Image, int]:
+    """Return a picture, of `size` in its file, in RGB as it lies there, and its orientation."""
     if size[0] * size[1] > MAX_PIXELS or max(size) > 1_000_000:
         raise UnreadableImageError(
             f"has {size[0]} × {size[1]} pixels, more than {MAX_PIXELS / 1e6:.0f} million"
@@ -417,11 +405,11 @@ def _decoded(
         picture.load()
         if is_ours and picture.format in _JPEGS and not picture.info.get("whole") and _ends_in_grey(picture):
             raise OSError("truncated")
-        result, turn = _painted(picture), _turn(picture)
+        result, orientation = _painted(picture), _orientation(picture)
         if is_ours and picture.filename:  # the reader's own stream stays open
             picture.close()  # before the next large one is decoded
     result.info.clear()  # above all the mark of what has been done: the orientation, the transparent colour
-    return result, turn
+    return result, orientation
 
 
 def _memory(picture: Image.Image, size: tuple[int, int]) -> float:
@@ -434,29 +422,38 @@ def _memory(picture: Image.Image, size: tuple[int, int]) -> float:
         need += 2 * len(picture.getbands()) * size[0] * size[1]
     if picture.format == "TIFF" and picture.info.get("compression") != "raw":
         tag = picture.tag_v2.get
-        block = (tag(TILEWIDTH) * tag(TILELENGTH)) if tag(TILEWIDTH) else width * min(tag(ROWSPERSTRIP, height), height)
-        need += block * max(4, tag(SAMPLESPERPIXEL, 1) * max(tag(BITSPERSAMPLE, (1,))) / 8)
+        if tag(_Tag.TileWidth):
+            block = tag(_Tag.TileWidth) * tag(_Tag.TileLength)
+        else:
+            block = width * min(tag(_Tag.RowsPerStrip, height), height)
+        need += block * max(4, tag(_Tag.SamplesPerPixel, 1) * max(tag(_Tag.BitsPerSample, (1,))) / 8)
     return need
 
 
 def _check_tiff(picture: Image.Image) -> None:
     """Raise for the kinds of TIFF that Pillow opens and does not decode right; others it refuses itself."""
     tag = picture.tag_v2.get
-    bits, photometric, raw = max(tag(BITSPERSAMPLE, (1,))), tag(PHOTOMETRIC, 0), picture.info["compression"] == "raw"
-    samples = tag(SAMPLESPERPIXEL, 1)
-    if tag(DNG_VERSION) or (tag(NEW_SUBFILE_TYPE, 0) & 1 and picture.tell() == 0):
+    bits, photometric, raw = (
+        max(tag(_Tag.BitsPerSample, (1,))),
+        tag(_Tag.PhotometricInterpretation, 0),
+        picture.info["compression"] == "raw",
+    )
+    samples = tag(_Tag.SamplesPerPixel, 1)
+    if tag(_Tag.DNGVersion) or (tag(_Tag.NewSubfileType, 0) & 1 and picture.tell() == 0):
         raise UnreadableImageError(f"begins with a small preview, as {_RAW} does: export it as JPEG or PNG")
     odd = {
-        "signed bytes": bits == 8 and 2 in tag(SAMPLEFORMAT, (1,)),
-        "16 bits in planes, not compressed": bits > 8 and samples > 1 and raw and tag(PLANAR_CONFIGURATION) == 2,
+        "signed bytes": bits == 8 and 2 in tag(_Tag.SampleFormat, (1,)),
+        "16 bits in planes, not compressed": bits > 8 and samples > 1 and raw and tag(_Tag.PlanarConfiguration) == 2,
         "compressed numbers with the high byte first": (
             picture.mode in ("I", "F") and not raw and picture.tag_v2.prefix == b"MM"
         ),
         "colours at half the resolution, not compressed": (
-            photometric == 6 and raw and samples > 1 and tag(YCBCRSUBSAMPLING, (2, 2)) != (1, 1)
+            photometric == 6 and raw and samples > 1 and tag(_Tag.YCbCrSubSampling, (2, 2)) != (1, 1)
         ),
-        "several inks": photometric == 5 and tag(INK_SET, 1) != 1,
-        "14 bits a colour or less, in 16": bits == 16 and samples >= 3 and 0 < max(tag(MAX_SAMPLE, (0,))) < 16384,
+        "several inks": photometric == 5 and tag(_Tag.InkSet, 1) != 1,
+        "14 bits a colour or less, in 16": bits == 16
+        and samples >= 3
+        and 0 < max(tag(_Tag.MaxSampleValue, (0,))) < 16384,
     }
     for what, is_so in odd.items():
         if is_so:
@@ -487,67 +484,63 @@ def _painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         return _grey_painter(picture)
     tag = picture.tag_v2.get if picture.format == "TIFF" else {}.get
-    deep = picture.mode in ("RGB", "RGBA") and 16 in tag(BITSPERSAMPLE, ())
+    deep = picture.mode in ("RGB", "RGBA") and 16 in tag(_Tag.BitsPerSample, ())
     if deep and 0 < max(high for _, high in picture.getextrema()[:3]) < 16:
         raise UnreadableImageError("is a TIFF of 12 bits a colour or less, in 16: save it as PNG or JPEG")
-    colours = tag(COLORMAP) if picture.mode in ("P", "PA") else None
-    if colours and max(colours) < 256:  # numbers up to 65535 are the rule, and all that Pillow knows
-
-        def with_palette(strip: Image.Image) -> Image.Image:
-            strip.putpalette(np.array(colours, dtype=np.uint8).reshape(3, -1).T.tobytes())
-            return strip.convert("RGB")
-
-        return with_palette
-    if not picture.has_transparency_data:
+    colours, key = tag(_Tag.ColorMap), picture.info.get("transparency")
+    if picture.mode in ("P", "PA") and colours and max(colours) < 256:  # Pillow knows numbers up to 65535, the rule
+        palette = np.array(colours, dtype=np.uint8).reshape(3, -1).T.tobytes()
+    elif picture.has_transparency_data:
+        palette = None
+    else:
         return None
-    if picture.format in _EMPTY_ALPHA and not any(
-        strip.convert("RGBA").getextrema()[3][1] for _, strip in _strips(picture)
-    ):
-        return lambda strip: strip.convert("RGBA").convert("RGB")
-    key = picture.info.get("transparency")
-    if (
-        picture.format == "PNG" and picture.mode in ("1", "L") and key
-    ):  # the key counts in 1, 2, 4 bits, the pixels in 8
+    if picture.format == "PNG" and picture.mode in ("1", "L") and key:  # of 1, 2 or 4 bits, and pixels of 8
         greys = np.flatnonzero(picture.histogram())
         key *= next((step for top, step in ((1, 255), (3, 85), (15, 17)) if key <= top and not (greys % step).any()), 1)
     elif picture.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
         key = tuple(value >> 8 for value in key)
 
     def on_white(strip: Image.Image) -> Image.Image:
+        if palette:
+            strip.putpalette(palette)
         if key is not None:
             strip.info["transparency"] = key
         strip = strip.convert("LA" if strip.mode == "La" else "RGBA").convert("RGBA")
+        if is_opaque:
+            return strip.convert("RGB")
         page = Image.new("RGBA", strip.size, "white")
         page.alpha_composite(strip)
         return page.convert("RGB")
 
+    is_opaque = picture.format in _EMPTY_ALPHA and not any(
+        strip.convert("RGBA").getextrema()[3][1] for _, strip in _strips(picture)
+    )
     return on_white
 
 
 def _grey_painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """Return what makes RGB of a strip of a deep grey picture: its numbers between its black and its white."""
     tag = picture.tag_v2.get if picture.format == "TIFF" else {}.get
-    bits, signed = max(tag(BITSPERSAMPLE, (16,))), 2 in tag(SAMPLEFORMAT, (1,))
-    nothing, key = {-9999.0, -99999.0, -32768.0}, picture.info.get("transparency")
+    signed, key = 2 in tag(_Tag.SampleFormat, (1,)), picture.info.get("transparency")
+    kind = np.uint32 if tag(_Tag.BitsPerSample) == (32,) and picture.mode == "I" and not signed else None
+    nothing = [-9999.0, -99999.0, -32768.0]
     with contextlib.suppress(ValueError):
-        nothing.add(float(tag(GDAL_NODATA, "nan").strip("\0 ")))
+        nothing.append(float(tag(_GDAL_NODATA, "nan").strip("\0 ")))
 
     def numbers(strip: Image.Image) -> np.ndarray:
         values = np.asarray(strip)
-        return (values.view(np.uint32) if bits == 32 and values.dtype == np.int32 and not signed else values).astype(
-            float
-        )
+        return values.view(kind or values.dtype).astype(np.float64)
 
     low, high = 0.0, -math.inf
     for _, strip in _strips(picture):
         values = numbers(strip)
-        values = values[(abs(values) < 1e19) & ~np.isin(values, list(nothing))]
+        values = values[(abs(values) < 1e19) & ~np.isin(values, nothing)]
         low, high = min(low, values.min(initial=0)), max(high, values.max(initial=-math.inf))
     if picture.mode == "F":
         steps = [1.0]
     elif picture.format == "TIFF":  # often the 10 or 12 bits of a sensor, in a file for 16
         steps = [255, 1023, 4095, 16383, 32767 if signed else 65535]
-        high = max(high, *(value for value in tag(MAX_SAMPLE, (0,)) if value <= 65535))
+        high = max(high, *(value for value in tag(_Tag.MaxSampleValue, (0,)) if value <= 65535))
     else:
         steps = [65535]
     if low == 0:
@@ -555,9 +548,9 @@ def _grey_painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
 
     def paint(strip: Image.Image) -> Image.Image:
         values = numbers(strip)
-        values[np.isnan(values) | np.isin(values, list(nothing))] = low
+        values[np.isnan(values) | np.isin(values, nothing)] = low
         grey = ((values - low) / ((high - low) or 1)).clip(0, 1) * 255
-        if tag(PHOTOMETRIC) == 0:
+        if tag(_Tag.PhotometricInterpretation) == 0:
             grey = 255 - grey
         if isinstance(key, int):
             grey[values == key] = 255

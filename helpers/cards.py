@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from helpers.images import open_rgb
+from helpers.images import open_rgb, to_rgb
 from helpers.store import Match
 
 SIDE = 160
@@ -63,10 +63,9 @@ def _stored(path: Path, side: int) -> str:
 
 
 def _encoded(picture: Image.Image, side: int) -> str:
-    small = picture.copy()
-    small.thumbnail((side, side))
+    picture.thumbnail((side, side))
     buffer = io.BytesIO()
-    small.save(buffer, format="jpeg", quality=80)
+    picture.save(buffer, format="jpeg", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
@@ -75,7 +74,7 @@ def thumbnail(picture: Path | Image.Image, side: int = SIDE) -> str:
 
     Parameters
     ----------
-    picture : Path, or PIL image in RGB
+    picture : Path, or PIL image
     side : int
         Longest side in pixels; a smaller picture stays as it is.
 
@@ -89,7 +88,7 @@ def thumbnail(picture: Path | Image.Image, side: int = SIDE) -> str:
     FileNotFoundError, ValueError
         As `images.open_rgb`.
     """
-    return _encoded(picture, side) if isinstance(picture, Image.Image) else _stored(picture, side)
+    return _encoded(to_rgb(picture), side) if isinstance(picture, Image.Image) else _stored(picture, side)
 
 
 def words(label: str) -> str:

@@ -2,19 +2,25 @@
 
 import argparse
 import contextlib
+import io
+import math
 import os
+import re
 import stat
+import threading
 import unicodedata
 import warnings
+import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import pillow_heif
+from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -23,29 +29,78 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 MAX_PIXELS = 100_000_000
 """A picture with more pixels than this is not opened: it may be a decompression bomb."""
 
+LARGEST = 36_000_000
+"""A picture with more pixels than this is opened smaller: each side divided by the same whole number."""
+
+_MEMORY, _ALONE = 560e6, 160e6  # bytes: what opening one picture may take, and from where on it is opened alone
+_ONE_LARGE = threading.Lock()
+Image.core.set_block_size(64 << 20)  # blocks of more than 32 MB go back to the system as soon as they are freed
+
 QUIET = bool(os.environ.get("TQDM_DISABLE"))
 """No progress bars: they differ from run to run (tqdm's own reading of this variable fails in notebooks)."""
 
+pillow_heif.register_heif_opener()
 Image.init()
 _READABLE = {ext for ext, name in Image.EXTENSION.items() if name in Image.OPEN} - {
     # documents, films and scientific containers that Pillow lists beside the pictures
     ".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".hdf", ".h5", ".grib", ".bufr", ".wmf", ".emf", ".fit", ".fits",
-}  # fmt: skip
+} | {".mpo"}  # fmt: skip
+_RAW, _JXL, _SVG, _TIFF = "a camera raw file", "a JPEG XL picture", "a vector drawing (SVG)", "a TIFF picture"
 _KNOWN_UNREADABLE = {
-    ".heic": "an iPhone picture (HEIC)",
-    ".heif": "an iPhone picture (HEIF)",
-    ".svg": "a vector drawing (SVG)",
-    ".cr2": "a camera raw file",
-    ".nef": "a camera raw file",
-    ".dng": "a camera raw file",
-    ".arw": "a camera raw file",
-} | ({} if ".avif" in _READABLE else {".avif": "an AVIF picture"})
+    **dict.fromkeys([
+        ".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr",
+        ".iiq", ".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".ptx", ".raf",
+        ".raw", ".rw2", ".rwl", ".rwz", ".sr2", ".srf", ".srw", ".x3f",
+    ], _RAW),
+    ".jxl": _JXL,
+    ".svg": _SVG,
+    ".svgz": _SVG,
+}  # fmt: skip
+if ".avif" not in _READABLE:  # Pillow can be built without it
+    _KNOWN_UNREADABLE[".avif"] = "an AVIF picture"
+_BEGINNINGS = [  # the first that fits: a JPEG called .heic is a JPEG
+    (rb"\xff\xd8\xff", "a JPEG picture"),
+    (rb"\x89PNG\r\n\x1a\n", "a PNG picture"),
+    (rb"GIF8[79]a", "a GIF picture"),
+    (rb"RIFF....WEBP", "a WebP picture"),
+    (rb"....ftyp(avif|avis|mif1.{4,32}avif)", "an AVIF picture"),
+    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "an iPhone picture (HEIC)"),
+    (rb"....ftypcrx |II\*\0....CR|II(RO|RS|U\0)|MMOR|FUJIFILMCCD-RAW|FOVb|\0MRM", _RAW),
+    (rb"II[*+]\0|MM\0[*+]", _TIFF),
+    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", _JXL),
+    (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (rb"BM.{4}\0\0\0\0", "a BMP picture"),
+    (rb"8BPS\0\x01", "a Photoshop picture"),
+    (rb"\0\0[\x01\x02]\0[^\0]\0...\0", "an icon"),
+    (rb"icns", "an icon"),
+    (rb"qoif", "a QOI picture"),
+    (rb"DDS \x7c\0\0\0", "a DDS picture"),
+    (rb"P[1-6fF]\s+(#|-?\d)", "a PNM picture"),
+    (rb"\s*(<\?xml.*|<!DOCTYPE svg.*|<!--.*)?<svg\b", _SVG),
+]
+_BEGINNINGS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in _BEGINNINGS]
+
+
+def _kind(head: bytes) -> str | None:
+    """Say what a file is by its first bytes (some hundreds): "a JPEG picture", "a camera raw file", None if unknown."""
+    return next((kind for pattern, kind in _BEGINNINGS if pattern.match(head)), None)
+
 
 # Pillow warns of large pictures and of odd headers; what is wrong with a file is said here, once, in words.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 PictureSource = str | Path | BinaryIO
+_Result = TypeVar("_Result")
+
+_Tag, _GDAL_NODATA = ExifTags.Base, 42113
+_To = Image.Transpose
+_UPRIGHT = [None, None, _To.FLIP_LEFT_RIGHT, _To.ROTATE_180, _To.FLIP_TOP_BOTTOM, _To.TRANSPOSE, _To.ROTATE_270]
+_UPRIGHT += [_To.TRANSVERSE, _To.ROTATE_90]  # by the number of the EXIF orientation
+_JPEGS, _JPEG_END = ("JPEG", "MPO"), b"\xff\xd9"
+_MENDABLE = 64_000_000  # bytes of a file
+_EMPTY_ALPHA = ("BMP", "DIB", "CUR", "DDS", "ICO", "SGI", "TGA", "TIFF")
+"""Formats whose alpha channel is often there and never filled: all zero means that there is none."""
 
 
 class UnreadableImageError(ValueError):
@@ -101,16 +156,20 @@ class Gallery:
         return Gallery(self.root, [self.paths[i] for i in indices], self.labels[indices], [])
 
 
-def _in_words(error: Exception) -> str:
-    """Say in a student's words why Pillow could not open a file."""
+def _in_words(error: Exception, kind: str | None) -> str:
+    """Say in a student's words why a file, which begins like `kind`, cannot be opened."""
     text = str(error)
+    if isinstance(error, UnreadableImageError):
+        return text
     if isinstance(error, UnidentifiedImageError):
+        if kind:
+            return f"begins like {kind}, but is damaged or of a rare variety: copy it again, or save it as JPEG or PNG"
         return "is not a picture, whatever its name says, or is damaged at its start"
     if isinstance(error, Image.DecompressionBombError):
         return f"has far more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first"
     if isinstance(error, PermissionError):
         return "may not be read: the permission is missing"
-    if "truncated" in text or "unrecognized data stream" in text or "broken" in text.lower():
+    if re.search("truncated|unrecognized data stream|broken|not enough image data|premature", text, re.IGNORECASE):
         return "is cut off or damaged: copy it again from where it came"
     return f"cannot be decoded ({text or type(error).__name__})"
 
@@ -119,13 +178,15 @@ def open_rgb(path: PictureSource) -> Image.Image:
     """Open any picture as one that every notebook can use.
 
     The result is upright (the camera's EXIF orientation is applied), in RGB with 8 bits a channel, with
-    transparency laid on white; of an animation or a document of several pages it is the first.
+    transparency laid on white; of an animation or a document of several pages it is the first. What a file holds
+    counts, not what its name says. One with more than `LARGEST` pixels comes out smaller. Opening takes less than
+    600 MB, and one large picture is opened at a time.
 
     Parameters
     ----------
     path : str, Path or binary file
-        A picture in any format that Pillow reads: JPEG, PNG, WebP, BMP, GIF, TIFF, … Of a binary file, the attribute
-        ``name``, where it has one, is what messages call it.
+        A picture in any format that Pillow reads: JPEG, PNG, HEIC, WebP, BMP, GIF, TIFF, … Of a binary file, the
+        attribute ``name``, where it has one, is what messages call it.
 
     Returns
     -------
@@ -137,33 +198,89 @@ def open_rgb(path: PictureSource) -> Image.Image:
     FileNotFoundError
         There is no such file.
     UnreadableImageError
-        A ``ValueError``: the file is empty, cut off, no picture, or larger than `MAX_PIXELS`. The message names
-        the file and says why.
+        A ``ValueError``: the file is empty, cut off, no picture, of a kind that cannot be shown right, larger than
+        `MAX_PIXELS`, or takes too much memory. The message names the file and says why.
     """
     return _open_rgb(path, draft=None)
 
 
 def _open_rgb(path: PictureSource, draft: int | None) -> Image.Image:
     """Open as `open_rgb` does; with `draft`, let a JPEG come out smaller, but no side below `draft` pixels."""
-    name = getattr(path, "name", "the upload") if hasattr(path, "read") else str(path)
-    if not hasattr(path, "read"):
-        _check_is_file(Path(path))
-    _check_is_known(str(name))
+
+    def use(picture: Image.Image) -> tuple[Image.Image, int]:
+        size = picture.size
+        _lighten(picture, draft)
+        return _decoded(picture, size, is_ours=True)
+
+    return _turned(*_opened(path, use))
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Make of a PIL picture what `open_rgb` makes of its file; the given picture stays as it is.
+
+    It is turned upright, unless that was done (``ImageOps.exif_transpose`` takes the mark away); deep greys are
+    scaled, and transparency is laid on white. Of several frames it is the one that the picture stands on.
+
+    Raises
+    ------
+    UnreadableImageError
+        A ``ValueError``: as `open_rgb`, or the picture's file was closed before it was decoded.
+    """
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"{name} has {picture.width} × {picture.height} pixels, more than "
-                    f"{MAX_PIXELS / 1e6:.0f} million: shrink it first"
-                )
-            if draft is not None:
-                picture.draft("RGB", (draft, draft))
-            picture.load()
-            return to_rgb(_upright(picture))
-    except UnreadableImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        raise UnreadableImageError(f"{name} {_in_words(error)}") from error
+        return _turned(*_decoded(picture, picture.size))
+    except Exception as error:
+        name = getattr(picture, "filename", "") or "the picture"
+        raise UnreadableImageError(f"{name} {_in_words(error, None)}") from error
+
+
+def upright_size(path: PictureSource) -> tuple[int, int]:
+    """Return the width and height in pixels of a picture in a file, as it is seen: upright, and not made smaller.
+
+    Raises
+    ------
+    FileNotFoundError, UnreadableImageError
+        As `open_rgb`.
+    """
+
+    def size(picture: Image.Image) -> tuple[int, int]:
+        if picture.format == "PNG":
+            picture.load()  # the orientation may be written behind the pixels
+        return picture.size[::-1] if _orientation(picture) > 4 else picture.size
+
+    return _opened(path, size)
+
+
+def _opened(source: PictureSource, use: Callable[[Image.Image], _Result]) -> _Result:
+    """Open a file and return what `use` makes of it; damage that costs no pixels costs nothing."""
+    is_stream = hasattr(source, "read")
+    name = str(getattr(source, "name", "the upload")) if is_stream else str(source)
+    if not is_stream:
+        _check_is_file(Path(source))
+    kind = None
+    try:
+        with contextlib.nullcontext(source) if is_stream else Path(source).open("rb") as file:
+            file.seek(0)
+            kind = _kind(file.read(512))
+            named = _KNOWN_UNREADABLE.get(Path(name).suffix.lower())
+            if kind in _KNOWN_UNREADABLE.values() or (named and kind in (None, _TIFF)):
+                refused = kind if kind in _KNOWN_UNREADABLE.values() else named
+                raise UnreadableImageError(f"is {refused}, which Pillow does not read: export it as JPEG or PNG")
+            try:
+                file.seek(0)
+                with Image.open(file if is_stream else source) as picture:
+                    return use(picture)
+            except (UnreadableImageError, PermissionError):
+                raise
+            except Exception:  # Pillow's decoders raise almost anything on damaged files
+                file.seek(0)
+                mended = _mended(file.read(_MENDABLE))
+                if mended is None:
+                    raise
+                with Image.open(mended) as picture:
+                    picture.info["whole"] = True
+                    return use(picture)
+    except Exception as error:
+        raise UnreadableImageError(f"{name} {_in_words(error, kind)}") from error
 
 
 def _check_is_file(path: Path) -> None:
@@ -171,7 +288,7 @@ def _check_is_file(path: Path) -> None:
     try:
         info = path.stat()
     except PermissionError as error:
-        raise UnreadableImageError(f"{path} {_in_words(error)}") from error
+        raise UnreadableImageError(f"{path} {_in_words(error, None)}") from error
     except OSError as error:
         if path.is_symlink():
             raise UnreadableImageError(f"{path} is a link that leads nowhere") from error
@@ -184,38 +301,262 @@ def _check_is_file(path: Path) -> None:
         raise UnreadableImageError(f"{path} is empty (0 bytes)")
 
 
-def _check_is_known(name: str) -> None:
-    """Raise, in words, if a file of this name is of a kind that cannot be read."""
-    kind = _KNOWN_UNREADABLE.get(Path(name).suffix.lower())
-    if kind:
-        raise UnreadableImageError(f"{name} is {kind}, which Pillow does not read: export it as JPEG or PNG")
+def _mended(data: bytes) -> BinaryIO | None:
+    """Return a PNG or AVIF without what is no pixels, or a JPEG with its last two bytes; None if that is no help."""
+    if len(data) == _MENDABLE:
+        return None
+    if data.startswith(b"\x89PNG"):
+        chunks, start = [], 8
+        while start < len(data):
+            end = start + 12 + int.from_bytes(data[start : start + 4])
+            name, chunk = data[start + 4 : start + 8], data[start:end]
+            if name == b"eXIf" and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:]):
+                chunks.insert(1, chunk)
+            elif name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+                chunks.append(chunk)
+            start = end
+        return io.BytesIO(data[:8] + b"".join(chunks))
+    if data.startswith(b"\xff\xd8"):
+        body = data[: data.rindex(_JPEG_END)] if _JPEG_END in data[-64:] else data.removesuffix(b"\xff")
+        return io.BytesIO(body + _JPEG_END) if _is_whole_jpeg(body) else None
+    if data[4:8] == b"ftyp":
+        return io.BytesIO(data.replace(b"Exif", b"skip"))
+    return None
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; damaged EXIF is no reason to lose the picture."""
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:
-        return picture
+def _is_whole_jpeg(body: bytes) -> bool:
+    """Whether a JPEG without its end has all its pixels: then it does not matter what stands behind them."""
+    ways = []
+    for filling in (b"", b"\x5a" * 512):
+        with Image.open(io.BytesIO(body + filling + _JPEG_END)) as picture:
+            if not picture.info.get("progressive"):  # of which a small copy needs only the beginning
+                picture.draft(picture.mode, (1, 1))
+            ways.append(picture.histogram())
+    return ways[0] == ways[1]
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Return `picture` in RGB with 8 bits a channel: deep greys scaled, transparency laid on white."""
+def _orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8: 1 where it is odd, and for a TIFF, which Pillow turns itself."""
+    with contextlib.suppress(Exception):  # odd EXIF is no reason to stop
+        found = picture.getexif().get(_Tag.Orientation)
+        if picture.format != "TIFF" and isinstance(found, int) and 1 <= found <= 8:
+            return found
+    return 1
+
+
+def _turned(picture: Image.Image, orientation: int) -> Image.Image:
+    return picture.transpose(_UPRIGHT[orientation]) if orientation > 1 else picture
+
+
+def _ends_in_grey(picture: Image.Image) -> bool:
+    """Whether a JPEG ends as libjpeg fills in what is missing: most do not, so few are looked at twice."""
+    last = picture.crop((picture.width - 1, picture.height - 1, picture.width, picture.height))
+    return all(127 <= value <= 128 for band in last.getextrema() for value in np.atleast_1d(band))
+
+
+def _lighten(picture: Image.Image, draft: int | None) -> None:
+    """Let a large picture (with `draft`, any JPEG) be decoded smaller, where its format can do that."""
+    factor = _factor(picture.size, LARGEST)
+    if picture.format in _JPEGS and (draft or factor > 1):
+        size = (draft, draft) if draft else (picture.width // factor, picture.height // factor)
+        picture.draft(picture.mode, size)
+    elif picture.format == "JPEG2000":
+        halvings = math.ceil(math.log2(_factor(picture.size, 20_000_000)))
+        picture.reduce = min(halvings, _jpeg_2000(picture, 1))
+
+
+def _jpeg_2000(picture: Image.Image, what: int) -> int:
+    """Return 0, the bits a sample, or 1, how often the picture can be halved while it is decoded."""
+    if not picture.fp:  # it was decoded before
+        return 0
+    picture.fp.seek(0)
+    found = re.search(rb"\xff\x4f\xff\x51.{38}(.).*?\xff\x52.{7}(.)", picture.fp.read(8192), re.DOTALL)
+    return ((found[1][0] & 127) + 1, found[2][0])[what] if found else 0
+
+
+def _factor(size: tuple[int, int], most: int) -> int:
+    """Return the smallest whole number by which both sides must be divided, so that `most` pixels are left."""
+    return max(1, math.ceil(math.sqrt(size[0] * size[1] / most)))
+
+
+def _decoded(picture: Image.Image, size: tuple[int, int], is_ours: bool = False) -> tuple[Image.Image, int]:
+    """Return a picture, of `size` in its file, in RGB as it lies there, and its orientation."""
+    if size[0] * size[1] > MAX_PIXELS or max(size) > 1_000_000:
+        raise UnreadableImageError(
+            f"has {size[0]} × {size[1]} pixels, more than {MAX_PIXELS / 1e6:.0f} million"
+            f"{'' if max(size) <= 1_000_000 else ' or than a million in a row'}: shrink it first"
+        )
+    if not all(size):
+        raise UnreadableImageError("has no pixels")
+    if picture.format == "TIFF":
+        _check_tiff(picture)
+    if picture.format == "JPEG2000" and not picture.mode.startswith("I;16") and _jpeg_2000(picture, 0) > 8:
+        raise UnreadableImageError(
+            "is a JPEG 2000 with more than 8 bits a colour, which Pillow does not read: save it as PNG"
+        )
+    slow = any(tile.codec_name in Image.DECODERS for tile in getattr(picture, "tile", ()))  # written in Python
+    need = _memory(picture, size)
+    if need > _MEMORY or (slow and size[0] * size[1] > 5_000_000):
+        raise UnreadableImageError(
+            f"has {size[0]} × {size[1]} pixels, and would take {'minutes' if slow else f'{need / 1e6:.0f} MB'} to open "
+            f"as this variety of {picture.format}: shrink it first, or save it as JPEG"
+        )
+    with _ONE_LARGE if need > _ALONE else contextlib.nullcontext():
+        picture.load()
+        if is_ours and picture.format in _JPEGS and not picture.info.get("whole") and _ends_in_grey(picture):
+            raise OSError("truncated")
+        result, orientation = _painted(picture), _orientation(picture)
+        if is_ours and picture.filename:  # the reader's own stream stays open
+            picture.close()  # before the next large one is decoded
+    result.info.clear()  # above all the mark of what has been done: the orientation, the transparent colour
+    return result, orientation
+
+
+def _memory(picture: Image.Image, size: tuple[int, int]) -> float:
+    """Estimate how many bytes it takes to open a picture: Pillow's copy, the result, what the decoder holds."""
+    width, height = (side / 2 ** getattr(picture, "_reduce", 0) for side in picture.size)
+    held = 1 if picture.mode in ("1", "L", "P") else 2 if picture.mode.startswith("I;16") else 4
+    held += {"WEBP": 12, "AVIF": 12, "HEIF": 6, "JPEG2000": 20}.get(picture.format, 0)
+    need = width * height * (held + 4 / _factor((width, height), LARGEST) ** 2)
+    if picture.info.get("progressive"):
+        need += 2 * len(picture.getbands()) * size[0] * size[1]
+    if picture.format == "TIFF" and picture.info.get("compression") != "raw":
+        tag = picture.tag_v2.get
+        if tag(_Tag.TileWidth):
+            block = tag(_Tag.TileWidth) * tag(_Tag.TileLength)
+        else:
+            block = width * min(tag(_Tag.RowsPerStrip, height), height)
+        need += block * max(4, tag(_Tag.SamplesPerPixel, 1) * max(tag(_Tag.BitsPerSample, (1,))) / 8)
+    return need
+
+
+def _check_tiff(picture: Image.Image) -> None:
+    """Raise for the kinds of TIFF that Pillow opens and does not decode right; others it refuses itself."""
+    tag = picture.tag_v2.get
+    bits, photometric, raw = (
+        max(tag(_Tag.BitsPerSample, (1,))),
+        tag(_Tag.PhotometricInterpretation, 0),
+        picture.info["compression"] == "raw",
+    )
+    samples = tag(_Tag.SamplesPerPixel, 1)
+    if tag(_Tag.DNGVersion) or (tag(_Tag.NewSubfileType, 0) & 1 and picture.tell() == 0):
+        raise UnreadableImageError(f"begins with a small preview, as {_RAW} does: export it as JPEG or PNG")
+    odd = {
+        "signed bytes": bits == 8 and 2 in tag(_Tag.SampleFormat, (1,)),
+        "16 bits in planes, not compressed": bits > 8 and samples > 1 and raw and tag(_Tag.PlanarConfiguration) == 2,
+        "compressed numbers with the high byte first": (
+            picture.mode in ("I", "F") and not raw and picture.tag_v2.prefix == b"MM"
+        ),
+        "colours at half the resolution, not compressed": (
+            photometric == 6 and raw and samples > 1 and tag(_Tag.YCbCrSubSampling, (2, 2)) != (1, 1)
+        ),
+        "several inks": photometric == 5 and tag(_Tag.InkSet, 1) != 1,
+        "14 bits a colour or less, in 16": bits == 16
+        and samples >= 3
+        and 0 < max(tag(_Tag.MaxSampleValue, (0,))) < 16384,
+    }
+    for what, is_so in odd.items():
+        if is_so:
+            raise UnreadableImageError(f"is a TIFF of a rare variety ({what}): save it as PNG or JPEG")
+
+
+def _strips(picture: Image.Image, factor: int = 1) -> Iterator[tuple[int, Image.Image]]:
+    """Yield a decoded picture in strips of about a million pixels, each with the row that it begins at."""
+    rows = max(1, 1_000_000 // picture.width // factor) * factor
+    for top in range(0, picture.height, rows):
+        yield top, picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+
+
+def _painted(picture: Image.Image) -> Image.Image:
+    """Return a decoded picture in RGB on white, made smaller if it has more than `LARGEST` pixels."""
+    factor, paint = _factor(picture.size, LARGEST), _painter(picture)
+    if paint is None and factor == 1:
+        return picture.convert("RGB")
+    result = Image.new("RGB", (-(-picture.width // factor), -(-picture.height // factor)))
+    for top, strip in _strips(picture, factor):
+        strip = paint(strip) if paint else strip.convert("RGB")
+        result.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
+    return result
+
+
+def _painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+    """Return what makes RGB of a strip of `picture` where Pillow's own conversion is wrong, else None."""
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        values = np.asarray(picture, dtype=np.float64)
-        low, high = min(0.0, float(np.nanmin(values))), float(np.nanmax(values))
-        if picture.mode != "F" and low == 0 and high <= 65535:
-            high = 65535.0
-        elif picture.mode == "F" and low == 0 and high <= 1:
-            high = 1.0
-        grey = (np.nan_to_num(values) - low) / ((high - low) or 1.0) * 255
-        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        page = Image.new("RGBA", picture.size, "white")
-        page.alpha_composite(picture)
-        picture = page
-    return picture.convert("RGB")
+        return _grey_painter(picture)
+    tag = picture.tag_v2.get if picture.format == "TIFF" else {}.get
+    deep = picture.mode in ("RGB", "RGBA") and 16 in tag(_Tag.BitsPerSample, ())
+    if deep and 0 < max(high for _, high in picture.getextrema()[:3]) < 16:
+        raise UnreadableImageError("is a TIFF of 12 bits a colour or less, in 16: save it as PNG or JPEG")
+    colours, key = tag(_Tag.ColorMap), picture.info.get("transparency")
+    if picture.mode in ("P", "PA") and colours and max(colours) < 256:  # Pillow knows numbers up to 65535, the rule
+        palette = np.array(colours, dtype=np.uint8).reshape(3, -1).T.tobytes()
+    elif picture.has_transparency_data:
+        palette = None
+    else:
+        return None
+    if picture.format == "PNG" and picture.mode in ("1", "L") and key:  # of 1, 2 or 4 bits, and pixels of 8
+        greys = np.flatnonzero(picture.histogram())
+        key *= next((step for top, step in ((1, 255), (3, 85), (15, 17)) if key <= top and not (greys % step).any()), 1)
+    elif picture.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
+        key = tuple(value >> 8 for value in key)
+
+    def on_white(strip: Image.Image) -> Image.Image:
+        if palette:
+            strip.putpalette(palette)
+        if key is not None:
+            strip.info["transparency"] = key
+        strip = strip.convert("LA" if strip.mode == "La" else "RGBA").convert("RGBA")
+        if is_opaque:
+            return strip.convert("RGB")
+        page = Image.new("RGBA", strip.size, "white")
+        page.alpha_composite(strip)
+        return page.convert("RGB")
+
+    is_opaque = picture.format in _EMPTY_ALPHA and not any(
+        strip.convert("RGBA").getextrema()[3][1] for _, strip in _strips(picture)
+    )
+    return on_white
+
+
+def _grey_painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Return what makes RGB of a strip of a deep grey picture: its numbers between its black and its white."""
+    tag = picture.tag_v2.get if picture.format == "TIFF" else {}.get
+    signed, key = 2 in tag(_Tag.SampleFormat, (1,)), picture.info.get("transparency")
+    kind = np.uint32 if tag(_Tag.BitsPerSample) == (32,) and picture.mode == "I" and not signed else None
+    nothing = [-9999.0, -99999.0, -32768.0]
+    with contextlib.suppress(ValueError):
+        nothing.append(float(tag(_GDAL_NODATA, "nan").strip("\0 ")))
+
+    def numbers(strip: Image.Image) -> np.ndarray:
+        values = np.asarray(strip)
+        return values.view(kind or values.dtype).astype(np.float64)
+
+    low, high = 0.0, -math.inf
+    for _, strip in _strips(picture):
+        values = numbers(strip)
+        values = values[(abs(values) < 1e19) & ~np.isin(values, nothing)]
+        low, high = min(low, values.min(initial=0)), max(high, values.max(initial=-math.inf))
+    if picture.mode == "F":
+        steps = [1.0]
+    elif picture.format == "TIFF":  # often the 10 or 12 bits of a sensor, in a file for 16
+        steps = [255, 1023, 4095, 16383, 32767 if signed else 65535]
+        high = max(high, *(value for value in tag(_Tag.MaxSampleValue, (0,)) if value <= 65535))
+    else:
+        steps = [65535]
+    if low == 0:
+        high = next((step for step in steps if high <= step), high)
+
+    def paint(strip: Image.Image) -> Image.Image:
+        values = numbers(strip)
+        values[np.isnan(values) | np.isin(values, nothing)] = low
+        grey = ((values - low) / ((high - low) or 1)).clip(0, 1) * 255
+        if tag(_Tag.PhotometricInterpretation) == 0:
+            grey = 255 - grey
+        if isinstance(key, int):
+            grey[values == key] = 255
+        return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+
+    return paint
 
 
 def _walk(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
-from helpers.images import Gallery, PictureSource, open_rgb
+from helpers.images import Gallery, PictureSource, open_rgb, to_rgb
 
 plt.style.use("petroff10")  # colours that readers with any colour vision can tell apart
 plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False})
@@ -59,7 +59,7 @@ def _array(picture: Picture) -> np.ndarray:
     """Return the picture as Matplotlib wants it; matrices of numbers stay as they are."""
     if isinstance(picture, np.ndarray):
         return picture
-    picture = picture.convert("RGB") if isinstance(picture, Image.Image) else open_rgb(picture)
+    picture = to_rgb(picture) if isinstance(picture, Image.Image) else open_rgb(picture)
     picture.thumbnail((256, 256))
     return np.asarray(picture)
 

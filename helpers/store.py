@@ -27,12 +27,13 @@ import numpy as np
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
 from chromadb.errors import ChromaError, InvalidArgumentError, InvalidDimensionException, NotFoundError
 from filelock import FileLock, Timeout
-from PIL import ExifTags, Image
+from PIL import Image
 from tqdm.auto import tqdm
 
 from helpers.clip import Encoder
 from helpers.embeddings import content_hash
 from helpers.images import QUIET, Gallery, PictureSource
+from helpers.images import upright_size as _size
 
 _Result = TypeVar("_Result")
 
@@ -207,7 +208,7 @@ class Index:
                 continue
             try:
                 width, height = _size(path)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 report.skipped.append(_vanished(path, error))
                 continue
             ids.append(key)
@@ -660,17 +661,9 @@ def _metadata(collection: chromadb.Collection, page: int = 10_000) -> dict[str, 
             return stored
 
 
-def _vanished(path: Path, error: OSError) -> tuple[Path, str]:
+def _vanished(path: Path, error: Exception) -> tuple[Path, str]:
     """Name a picture that was there when the gallery was loaded."""
-    return path, f"cannot be read any more ({error.strerror or error})"
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Return width and height of a picture as it is seen, upright."""
-    with Image.open(path) as picture:
-        width, height = picture.size
-        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4
-    return (height, width) if turned else (width, height)
+    return path, f"cannot be read any more ({getattr(error, 'strerror', None) or error})"
 
 
 def _check_fields(where: dict[str, Any] | None) -> None:

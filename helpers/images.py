@@ -9,7 +9,7 @@ import stat
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -83,8 +83,9 @@ _LEFT_BY_SYSTEMS = {
     "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "lost.dir",
     "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "__pycache__",
 }  # fmt: skip
-_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
+"""The parts of a data set, by the names of their folders in small letters."""
 
 # Pillow warns of large pictures and of odd headers; what is wrong with a file is said here, once, in words.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -285,6 +286,17 @@ def _id(path: Path, root: Path) -> str:
     return "/".join(spelled(part) for part in path.relative_to(root).parts)
 
 
+def find(folder: Path, parts: Sequence[str]) -> Path | None:
+    """Return the file in `folder` with the id ``"/".join(parts)``, however the disk stores its name, or None."""
+    if not parts:
+        return folder
+    try:
+        inside = sorted(path for path in folder.iterdir() if spelled(path.name) == parts[0])
+    except OSError:
+        return None
+    return next(filter(None, (find(path, parts[1:]) for path in inside)), None)
+
+
 def _may_be_picture(path: Path) -> bool:
     """Tell by its name, or by its first bytes where the name says nothing, whether a file should be a picture."""
     suffix = path.suffix.lower()
@@ -360,7 +372,7 @@ def _splits(folder: Path) -> dict[str, Path]:
     They are parts only beside each other: ``train`` alone may be a class.
     """
     inside = sorted((path for path in folder.iterdir() if path.is_dir()), reverse=True)
-    parts = {_SPLITS[path.name.lower()]: path for path in inside if path.name.lower() in _SPLITS}
+    parts = {SPLITS[path.name.lower()]: path for path in inside if path.name.lower() in SPLITS}
     return parts if "train" in parts and len(parts) > 1 else {}
 
 

@@ -371,8 +371,8 @@ def _splits(folder: Path) -> dict[str, Path]:
 
     They are parts only beside each other: ``train`` alone may be a class.
     """
-    inside = sorted((path for path in folder.iterdir() if path.is_dir()), reverse=True)
-    parts = {SPLITS[path.name.lower()]: path for path in inside if path.name.lower() in SPLITS}
+    inside = sorted((path for path in folder.iterdir() if path.name.lower() in SPLITS), reverse=True)
+    parts = {SPLITS[path.name.lower()]: path for path in inside if path.is_dir()}
     return parts if "train" in parts and len(parts) > 1 else {}
 
 
@@ -597,23 +597,34 @@ def _load(folder: str | Path) -> tuple[Gallery, Gallery]:
     """Return gallery and queries from a folder of one's own."""
     root = _folder(folder)
     found, skipped = _walk(root)
-    parts = _parts(root, found)
+    parts = _parts(root, found) if found else {}
     if not parts:
         return _held_out(load_gallery(root))
     halves = [parts["train"], parts.get("test") or parts["val"]]
-    left_out = Counter(path.relative_to(halves[0].parent).parts[0] for path in found)
-    for half in halves:
-        left_out.pop(half.name, None)
-    if left_out:
-        print(f"Not used, beside {halves[0].name} and {halves[1].name}: {', '.join(sorted(left_out))}")
+    unused = {path for path in found if not any(path.is_relative_to(half) for half in halves)}
+    if unused:
+        where = Counter(_id(path.parent, root) or spelled(path.name) for path in unused)
+        told = ", ".join(f"{name} ({count})" for name, count in sorted(where.items())[:10])
+        print(f"{len(unused)} pictures are not in {halves[0].name} or {halves[1].name}, and not used: {told}")
     missed = [[item for item in skipped if item[0].is_relative_to(half)] for half in halves]
     paths = [
         _readable(half, [path for path in found if path.is_relative_to(half)], items)
         for half, items in zip(halves, missed, strict=True)
     ]
-    labels = _labels([_id(path, half) for half, those in zip(halves, paths, strict=True) for path in those])
-    gallery = _gallery(halves[0], paths[0], labels[: len(paths[0])], missed[0])
-    return gallery, _gallery(halves[1], paths[1], labels[len(paths[0]) :], missed[1])
+    ids = [[_id(path, half) for path in those] for half, those in zip(halves, paths, strict=True)]
+    if all(any("/" in key for key in keys) for keys in ids):  # what is wrapped around the classes shows in both
+        labels = _labels(ids[0] + ids[1])
+    else:
+        labels = _labels(ids[0]) + _labels(ids[1])
+    _tell_of_single_ones(labels)
+    gallery = _gallery(halves[0], paths[0], labels[: len(ids[0])], missed[0])
+    return gallery, _gallery(halves[1], paths[1], labels[len(ids[0]) :], missed[1])
+
+
+def _tell_of_single_ones(labels: Iterable[str | None]) -> None:
+    alone = sorted(label for label, count in Counter(labels).items() if count == 1 and label)
+    if alone:
+        print(f"Classes with one picture, for which there is nothing else to find: {', '.join(alone)}")
 
 
 def _held_out(everything: Gallery) -> tuple[Gallery, Gallery]:
@@ -625,8 +636,7 @@ def _held_out(everything: Gallery) -> tuple[Gallery, Gallery]:
         held_out[i] = seen[label] % 6 == 2  # the second, the eighth, …: a class of one stays in the gallery
     if not held_out.any():
         raise ValueError(f"{everything.root} holds too few pictures to search: put at least two into a class")
-    if alone := sorted(label for label, count in seen.items() if count == 1):
-        print(f"One picture only, so never a query and never a right answer: {', '.join(alone)}")
+    _tell_of_single_ones(everything.labels.tolist())
     gallery, queries = everything.take(np.flatnonzero(~held_out)), everything.take(np.flatnonzero(held_out))
     gallery.skipped.extend(everything.skipped)
     return gallery, queries

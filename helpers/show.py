@@ -103,9 +103,10 @@ def _signs(signs: set[str]) -> tuple[dict[int, str], list[str]]:
     own = _drawn_by(findfont(FontProperties()))
     missing = {sign for sign in signs - table.keys() - {"\n"} if ord(sign) not in own}
     used = []
-    installed = {font.name: font.fname for font in fontManager.ttflist} if missing else {}
-    for font in filter(installed.get, FONTS):
-        if found := {sign for sign in missing if ord(sign) in _drawn_by(installed[font])}:
+    installed = {font.name for font in fontManager.ttflist}
+    for font in [name for name in FONTS if name in installed] if missing else ():
+        has = _drawn_by(findfont(FontProperties(family=[font])))
+        if found := {sign for sign in missing if ord(sign) in has}:
             used.append(font)
             missing -= found
     unseen = {sign for sign in missing if unicodedata.category(sign) in ("Cf", "Mn")}  # they only shape others
@@ -114,7 +115,7 @@ def _signs(signs: set[str]) -> tuple[dict[int, str], list[str]]:
         named = " ".join(sorted(missing - unseen)[:12]).encode("utf-8", "backslashreplace").decode()
         print(
             f"Drawn as ?, because no font here has them: {named}. The description of the figure has the true names. To "
-            f"see them, install a font such as Noto Sans CJK, and remove {get_cachedir()}, Matplotlib's list of fonts."
+            f"see them, install Noto Sans for this script and remove {get_cachedir()} (its list of fonts)."
         )
     return str.maketrans(table), used
 

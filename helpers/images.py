@@ -507,10 +507,10 @@ def load_gallery(folder: str | Path) -> Gallery:
     root = _folder(folder)
     found, skipped = _walk(root)
     paths = _readable(root, found, skipped)
-    parts = _parts(root, paths).values()
-    tops = [next((part for part in parts if path.is_relative_to(part)), root) for path in paths]
-    labels = _labels([_id(path, top) for path, top in zip(paths, tops, strict=True)])
-    return _gallery(root, paths, labels, skipped)
+    tops = _parts(root, paths).values() or [root]
+    ids = {path: _id(path, top) for path in paths for top in tops if path.is_relative_to(top)}
+    labels = dict(zip(ids, _labels(list(ids.values())), strict=True))
+    return _gallery(root, paths, [labels.get(path) for path in paths], skipped)
 
 
 def pixel_matrix(pictures: Gallery | Iterable[PictureSource | Image.Image], size: int = 64) -> np.ndarray:
@@ -603,9 +603,13 @@ def _load(folder: str | Path) -> tuple[Gallery, Gallery]:
     halves = [parts["train"], parts.get("test") or parts["val"]]
     unused = {path for path in found if not any(path.is_relative_to(half) for half in halves)}
     if unused:
-        where = Counter(_id(path.parent, root) or spelled(path.name) for path in unused)
-        told = ", ".join(f"{name} ({count})" for name, count in sorted(where.items())[:10])
-        print(f"{len(unused)} pictures are not in {halves[0].name} or {halves[1].name}, and not used: {told}")
+        together = Counter(path.parent for path in unused)
+        told = sorted({_id(path if together[path.parent] == 1 else path.parent, root) or "." for path in unused})
+        rest = ", …" if len(told) > 10 else ""
+        print(
+            f"{len(unused)} pictures are not in {halves[0].name} or {halves[1].name}, and not used: "
+            f"{', '.join(told[:10])}{rest}"
+        )
     missed = [[item for item in skipped if item[0].is_relative_to(half)] for half in halves]
     paths = [
         _readable(half, [path for path in found if path.is_relative_to(half)], items)

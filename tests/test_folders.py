@@ -73,7 +73,7 @@ def test_of_test_and_val_the_first_is_used_and_the_second_said_to_be_left_out(us
     root = fill(tmp_path / "own", *below("train"), *below("val"), *below("test", ["cat/9.jpg"]), "cover.jpg")
     gallery, queries = use(root)
     assert (len(gallery), queries.ids, queries.root.name) == (8, ["cat/9.jpg"], "test")
-    said = "9 pictures are not in train or test, and not used: cover.jpg (1), val/cat (4), val/dog (4)\n"
+    said = "9 pictures are not in train or test, and not used: cover.jpg, val/cat, val/dog\n"
     assert said in capsys.readouterr().out
 
 

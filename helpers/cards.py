@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from helpers.images import open_rgb, to_rgb
+from helpers.images import open_rgb, spelled, to_rgb
 from helpers.store import Match
 
 SIDE = 160
@@ -91,6 +91,11 @@ def thumbnail(picture: Path | Image.Image, side: int = SIDE) -> str:
     return _encoded(to_rgb(picture), side) if isinstance(picture, Image.Image) else _stored(picture, side)
 
 
+def _escape(said: str) -> str:
+    """Write text as HTML; what is no Unicode, as in the names of some files, would break the page."""
+    return html.escape(said.encode("utf-8", "backslashreplace").decode())
+
+
 def words(label: str) -> str:
     """Write the name of a class as words."""
     return label.replace("_", " ")
@@ -98,21 +103,21 @@ def words(label: str) -> str:
 
 def name(label: str, path: Path) -> str:
     """Name a picture: its class and file, or the file alone."""
-    return f"{words(label)}, {path.name}" if label else path.name
+    return f"{words(label)}, {spelled(path.name)}" if label else spelled(path.name)
 
 
 def image(picture: Path | Image.Image, alt: str) -> str:
     """Return an ``<img>`` with its description; only the description, where the picture cannot be opened any more."""
     try:
-        return f'<img alt="{html.escape(alt)}" src="{thumbnail(picture)}">'
+        return f'<img alt="{_escape(alt)}" src="{thumbnail(picture)}">'
     except (OSError, ValueError):
-        return f"<em>{html.escape(alt)}: this picture cannot be opened any more</em>"
+        return f"<em>{_escape(alt)}: this picture cannot be opened any more</em>"
 
 
 def query(picture: Path | Image.Image | None, said: str) -> str:
     """Write what is searched with: the picture, if it is one, and a sentence."""
     shown = image(picture, said) if picture is not None else ""
-    return f'<div class="qx-query">{shown}<div>{html.escape(said)}</div></div>'
+    return f'<div class="qx-query">{shown}<div>{_escape(said)}</div></div>'
 
 
 def table(caption: Sequence[str], matches: Sequence[Match], label: str, shared: Collection[str]) -> str:
@@ -137,7 +142,7 @@ def table(caption: Sequence[str], matches: Sequence[Match], label: str, shared: 
     cells = [_cell(rank, match, label, match.id in shared) for rank, match in enumerate(matches, start=1)]
     cells += ['<td class="qx-empty"></td>'] * (-len(cells) % COLUMNS)
     rows = "".join(f"<tr>{''.join(cells[i : i + COLUMNS])}</tr>" for i in range(0, len(cells), COLUMNS))
-    first, *rest = map(html.escape, caption)
+    first, *rest = map(_escape, caption)
     title = "<br>".join([f"<b>{first}</b>", *rest])
     above = f'<caption class="qx-caption" style="text-align: left">{title}</caption>'
     return f'<table class="qx-results">{above}{rows}</table>'
@@ -147,7 +152,7 @@ def _cell(rank: int, match: Match, label: str, shared: bool) -> str:
     right = match.label == label
     kind, mark = ("qx-right", " ✓ right") if right else ("qx-wrong", " ✗ wrong")
     kind, mark = (kind, mark) if label else ("qx-unknown", "")
-    lines = [f"<b>{rank}.</b>{mark}", html.escape(words(match.label) or match.path.name), f"{match.score:.4g}"]
+    lines = [f"<b>{rank}.</b>{mark}", _escape(words(match.label) or spelled(match.path.name)), f"{match.score:.4g}"]
     both = '<div class="qx-both">= in both</div>' if shared else ""
     shown = image(match.path, f"Result {rank}: {name(match.label, match.path)}")
     below = "".join(f"<div>{line}</div>" for line in lines) + both
@@ -157,17 +162,17 @@ def _cell(rank: int, match: Match, label: str, shared: bool) -> str:
 def status(said: str, *, alert: bool = False) -> str:
     """Write a line that a screen reader reads out by itself: at once, if it is an alert."""
     sign = "⚠ " if alert else ""
-    return f'<p class="qx-say" role="{"alert" if alert else "status"}">{sign}{html.escape(said)}</p>'
+    return f'<p class="qx-say" role="{"alert" if alert else "status"}">{sign}{_escape(said)}</p>'
 
 
 def note(said: str) -> str:
     """Write a line of explanation."""
-    return f'<p class="qx-note">{html.escape(said)}</p>'
+    return f'<p class="qx-note">{_escape(said)}</p>'
 
 
 def part(title: str) -> str:
     """Write the title of a part of the explorer."""
-    return f'<p class="qx-part">{html.escape(title)}</p>'
+    return f'<p class="qx-part">{_escape(title)}</p>'
 
 
 def buttons(scope: str, pictures: Sequence[Path]) -> str:

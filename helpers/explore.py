@@ -332,7 +332,7 @@ class QueryExplorer(widgets.VBox):
         if isinstance(query.image, Path):
             for name, gallery in self._galleries().items():
                 if query.image in gallery.paths:
-                    return {name: query.image.relative_to(gallery.root).as_posix()}
+                    return {name: gallery.ids[gallery.paths.index(query.image)]}
             return {"file": str(query.image)}
         buffer = io.BytesIO()
         query.image.save(buffer, format="png")
@@ -388,9 +388,8 @@ class QueryExplorer(widgets.VBox):
         if "file" in state:
             return self._stored(Path(state["file"]))
         for name, gallery in self._galleries().items():
-            path = gallery.root / state.get(name, "")
-            if path in gallery.paths:
-                return self._stored(path)
+            if state.get(name) in gallery.ids:
+                return self._stored(gallery.paths[gallery.ids.index(state[name])])
         raise ValueError(f"there is no picture {state} here: was it saved with other pictures?")
 
 
@@ -455,7 +454,8 @@ def _told(answer: _Answer, label: str) -> str:
     if answer.error:
         return answer.error
     marks = [f" ({'right' if match.label == label else 'wrong'})" if label else "" for match in answer.matches]
-    return ", ".join((m.label or m.path.name) + mark for m, mark in zip(answer.matches, marks, strict=True))
+    names = [match.label or images.spelled(match.path.name) for match in answer.matches]
+    return ", ".join(name + mark for name, mark in zip(names, marks, strict=True))
 
 
 def _sentence(said: Exception | str) -> str:

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import math
+import mimetypes
 import os
 import re
 import stat
@@ -12,9 +13,12 @@ import unicodedata
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -86,6 +90,16 @@ def _kind(head: bytes) -> str | None:
     return next((kind for pattern, kind in _BEGINNINGS if pattern.match(head)), None)
 
 
+_NO_PICTURES = {ext for ext, kind in mimetypes.MimeTypes().types_map[True].items() if not kind.startswith("image/")}
+_NO_PICTURES -= {".bin"}  # texts, films, archives, …: not worth a look inside
+_LEFT_BY_SYSTEMS = {
+    "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "lost.dir",
+    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "__pycache__",
+}  # fmt: skip
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
+"""The parts of a data set, by the names of their folders in small letters."""
+
 # Pillow warns of large pictures and of odd headers; what is wrong with a file is said here, once, in words.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -114,15 +128,15 @@ class Gallery:
     Attributes
     ----------
     root : Path
-        The folder that was read.
+        The folder that was read, as a whole path: it stays right when the program goes to another folder.
     paths : list of Path
-        The pictures that open, sorted by their path below `root`, character by character: the same order
+        The pictures that open, sorted by their ids, folder by folder and character by character: the same order
         on every system.
     labels : ndarray of str, shape (N,)
-        The class of each picture: the name of the folder directly below `root` that it lies in, ``""`` for a
-        picture that lies in `root` itself.
+        The class of each picture, spelled as in `ids`: the name of the folder that it lies in, below what is wrapped
+        around all classes. ``""`` for every picture where not each of them has a class.
     skipped : list of (Path, str)
-        The files that look like pictures and could not be opened, each with the reason.
+        The files that are pictures, or should be, and were left out, each with the reason.
     """
 
     root: Path
@@ -146,8 +160,21 @@ class Gallery:
         """Whether every picture has a class: without that there is nothing to score against."""
         return bool(len(self.labels)) and bool(np.all(self.labels != ""))
 
+    @cached_property
+    def ids(self) -> list[str]:
+        r"""The path of each picture below `root`, folders parted by ``/``: no two are equal, and no system matters.
+
+        Accents are written in one way (NFC). A byte that is no UTF-8, as in names from old archives, is written as
+        ``\xe9``.
+        """
+        return [_id(path, self.root) for path in self.paths]
+
     def first(self, label: str) -> int:
-        """Return the row of the first picture of class `label`; 0 if there is none (in pictures of your own)."""
+        """Return the row of the first picture of class `label`; ValueError if there is no such class."""
+        if label not in self.classes:
+            near = get_close_matches(label, self.classes, cutoff=0.4) or self.classes[:10]
+            there = f"for instance {', '.join(near)}" if near else "there are none"
+            raise ValueError(f"no picture is of the class {label!r}: choose a name in gallery.classes ({there})")
         return int(np.argmax(self.labels == label))
 
     def take(self, indices: Iterable[int]) -> "Gallery":
@@ -559,34 +586,138 @@ def _grey_painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
     return paint
 
 
+def spelled(name: str) -> str:
+    r"""Write a file's name as text to print, store and compare: in NFC, and bytes that are no UTF-8 as ``\xe9``."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _id(path: Path, root: Path) -> str:
+    return "/".join(spelled(part) for part in path.relative_to(root).parts)
+
+
+def find(folder: Path, parts: Sequence[str]) -> Path | None:
+    """Return the file in `folder` with the id ``"/".join(parts)``, however the disk stores its name, or None."""
+    if not parts:
+        return folder
+    try:
+        inside = sorted(path for path in folder.iterdir() if spelled(path.name) == parts[0])
+    except OSError:
+        return None
+    return next(filter(None, (find(path, parts[1:]) for path in inside)), None)
+
+
+def _may_be_picture(path: Path) -> bool:
+    """Tell by its name, or by its first bytes where the name says nothing, whether a file should be a picture."""
+    suffix = path.suffix.lower()
+    if suffix in _READABLE or suffix in _KNOWN_UNREADABLE:
+        return True
+    try:
+        if suffix in _NO_PICTURES or not path.is_file():  # reading a pipe would hang forever
+            return False
+        with path.open("rb") as file:
+            return _kind(file.read(512)) is not None
+    except OSError:
+        return False
+
+
 def _walk(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """List the files below `root` that are named like pictures, and what could not even be listed."""
+    """List the files below `root` that should be pictures, and what could not even be listed.
+
+    Links are followed last: what they lead to is found by its own name, and once, in whatever order a disk lists it.
+    """
     found: list[Path] = []
     skipped: list[tuple[Path, str]] = []
-    seen: set[str] = set()
+    links: list[Path] = []
+    homes: dict[Path, Path] = {}  # where the folders and pictures really are
 
     def cannot_list(error: OSError) -> None:
         skipped.append((Path(error.filename), "is a folder that may not be read: the permission is missing"))
 
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=cannot_list):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back up the tree
-            subfolders.clear()
-            continue
-        seen.add(real)
-        named_like_pictures = [
-            name
-            for name in files + subfolders
-            if not name.startswith(".") and Path(name).suffix.lower() in _READABLE | _KNOWN_UNREADABLE.keys()
-        ]
-        found += [Path(folder, name) for name in named_like_pictures]
-        subfolders[:] = [n for n in subfolders if not n.startswith(".") and n not in named_like_pictures]
+    def look(start: Path) -> None:
+        for name, subfolders, files in os.walk(start, onerror=cannot_list):
+            folder, real = Path(name), Path(os.path.realpath(name))
+            if real in homes:
+                skipped.append((folder, f"is here already, as {_id(homes[real], root)}"))
+                subfolders.clear()
+                continue
+            homes[real] = folder
+            inside = [folder / name for name in subfolders if not _is_hidden(name)]
+            named = [path for path in inside if path.suffix.lower() in _READABLE]
+            linked = [path for path in inside if Path(os.path.realpath(path)) != real / path.name]
+            subfolders[:] = [path.name for path in inside if path not in named and path not in linked]
+            pictures = [folder / name for name in files if not _is_hidden(name)]
+            pictures = [path for path in pictures if _may_be_picture(path)]
+            links.extend(linked + [path for path in pictures if path.is_symlink()])
+            named += [path for path in pictures if not path.is_symlink()]
+            found.extend(named)
+            homes.update((real / path.name, path) for path in named)
+
+    look(root)
+    while links:
+        now = sorted(links, key=lambda link: _id(link, root).split("/"))
+        links.clear()
+        for link in now:
+            real = Path(os.path.realpath(link))
+            if real in homes:
+                skipped.append((link, f"is a link to {_id(homes[real], root) or 'this folder'}, which is here already"))
+            elif root.is_relative_to(real):
+                skipped.append((link, "is a link to a folder around this one"))
+            elif link.is_dir():
+                look(link)
+            else:
+                found.append(link)
+                homes[real] = link
     return found, skipped
 
 
-def _sort_key(path: Path, root: Path) -> tuple[str, ...]:
-    """Compare paths folder by folder, letter by letter; macOS and Linux write 'é' differently, so normalise."""
-    return tuple(unicodedata.normalize("NFC", part) for part in path.relative_to(root).parts)
+def _is_hidden(name: str) -> bool:
+    """Tell files and folders that systems keep for themselves."""
+    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
+
+
+def _splits(folder: Path) -> dict[str, Path]:
+    """Return the folders named as the parts of a data set, by what they are (train, test, val); or none of them.
+
+    They are parts only beside each other: ``train`` alone may be a class.
+    """
+    inside = sorted((path for path in folder.iterdir() if path.name.lower() in SPLITS), reverse=True)
+    parts = {SPLITS[path.name.lower()]: path for path in inside if path.is_dir()}
+    return parts if "train" in parts and len(parts) > 1 else {}
+
+
+def _parts(root: Path, files: list[Path]) -> dict[str, Path]:
+    """Return the `_splits` in `root`, or in the folder inside that it is only wrapped around, as archives do."""
+    folder, inside = root, [path.relative_to(root).parts for path in files]
+    while not (splits := _splits(folder)):
+        names = {parts[0] for parts in inside if len(parts) > 1}
+        if len(names) != 1:
+            break
+        folder, inside = folder / names.pop(), [parts[1:] for parts in inside if len(parts) > 1]
+    return splits
+
+
+def _labels(ids: list[str]) -> list[str | None]:
+    """Return the class of each picture: ``""`` for all where there are none, None for a stray one beside the classes.
+
+    The classes are the first folders that are more than one; those around them are only wrapped around.
+    """
+    everything = inside = [key.split("/") for key in ids]
+    depth = 0
+    while True:
+        folders = {parts[0] for parts in inside if len(parts) > 1}
+        deeper = [parts[1:] for parts in inside if len(parts) > 1]
+        if len(folders) != 1 or max(map(len, deeper)) == 1:
+            break
+        depth, inside = depth + 1, deeper
+    stray = len(ids) - len(deeper)
+    if stray and (len(folders) < 2 or stray > len(deeper) / len(folders)):
+        if folders:
+            print(f"{stray} of {len(ids)} pictures lie in no folder of a class, so these pictures have no classes")
+        return [""] * len(ids)
+    labels = [parts[depth] if len(parts) > depth + 1 else None for parts in everything]
+    if len(folders) == 1:
+        print(f"All pictures are of one class ({folders.pop()}): any answer is right, so scores of 1.0 mean nothing")
+    return labels
 
 
 def _why_unreadable(path: Path) -> str | None:
@@ -598,17 +729,77 @@ def _why_unreadable(path: Path) -> str | None:
     return None
 
 
+def _folder(folder: str | Path) -> Path:
+    """Return the whole path of a folder of pictures; raise, in words, where there is none."""
+
+    def whole(name: str) -> Path:
+        return Path(os.path.realpath(os.path.expanduser(name)))  # noqa: PTH111 (Path's own raises for ~nobody)
+
+    root, bare = whole(str(folder)), str(folder).strip(" \t\r\n\"'")
+    if not bare or not os.path.exists(root):  # noqa: PTH110 (Path's own raises for a name that is too long)
+        if bare and bare != str(folder) and whole(bare).is_dir():
+            raise FileNotFoundError(f"there is no folder {str(folder)!r}: leave out the quotes or spaces around {bare}")
+        raise FileNotFoundError(
+            f"there is no folder {folder} (looked from {Path.cwd()}): "
+            "give the path of a folder of pictures, with one subfolder a class if they have classes"
+        )
+    if not root.is_dir():
+        raise ValueError(f"{root} is a file: give the path of the folder that holds the pictures")
+    if spelled(str(root)) != unicodedata.normalize("NFC", str(root)):
+        raise ValueError(f"the path {spelled(str(root))} is not written in UTF-8: rename the folder")
+    return root
+
+
+def _readable(root: Path, files: list[Path], skipped: list[tuple[Path, str]]) -> list[Path]:
+    """Return the files that open, in the order of their ids; add the others to `skipped`."""
+    ids = {path: _id(path, root) for path in files}
+    # of two names that differ in nothing but how accents are stored, the one that is spelled as its id comes first
+    files = sorted(files, key=lambda path: (ids[path].split("/"), path.relative_to(root).as_posix() != ids[path]))
+    twins = {path for before, path in pairwise(files) if ids[before] == ids[path]}
+    skipped += [(path, "has the name of another picture here, stored in another way: rename it") for path in twins]
+    files = [path for path in files if path not in twins]
+    with ThreadPoolExecutor() as pool:
+        checks = pool.map(_why_unreadable, files)
+        reasons = list(
+            tqdm(checks, total=len(files), desc="Checking pictures", unit=" pictures", delay=8, disable=QUIET)
+        )
+    skipped += [(path, reason) for path, reason in zip(files, reasons, strict=True) if reason is not None]
+    paths = [path for path, reason in zip(files, reasons, strict=True) if reason is None]
+    if not paths:
+        named = "".join(f"\n  {spelled(str(path))} {reason}" for path, reason in skipped[:5])
+        raise ValueError(
+            f"no readable picture in {root}: expected files such as photo.jpg or drawing.png, "
+            f"in one subfolder a class or directly in the folder{named}"
+        )
+    return paths
+
+
+def _gallery(root: Path, paths: list[Path], labels: list[str | None], skipped: list[tuple[Path, str]]) -> Gallery:
+    """Make a gallery of the pictures that do not lie beside the classes, and say how many were left out."""
+    skipped += [
+        (path, "lies beside the folders of the classes, so it has no class: move it into one")
+        for path, label in zip(paths, labels, strict=True)
+        if label is None
+    ]
+    kept = [(path, label) for path, label in zip(paths, labels, strict=True) if label is not None]
+    if skipped:
+        print(f"{len(kept)} pictures read, {len(skipped)} skipped: gallery.skipped names each, with the reason")
+    return Gallery(root, [path for path, _ in kept], np.array([label for _, label in kept], dtype=str), skipped)
+
+
 def load_gallery(folder: str | Path) -> Gallery:
     """Find every picture below `folder` and check that it opens.
 
-    Folders may be nested to any depth and names be in any script. Hidden files and files that are no pictures by
-    their name are ignored; a file that should be a picture and does not open is left out and listed, with
-    the reason, in ``gallery.skipped``; one printed line says how many there are.
+    Folders may be nested to any depth and names be in any script. Hidden files, and files that are no pictures by
+    their name and their first bytes, are ignored; a file that should be a picture and does not open is left out and
+    listed, with the reason, in ``gallery.skipped``; one printed line says how many there are.
 
     Parameters
     ----------
     folder : str or Path
-        ``folder/<class>/…`` gives classes; pictures directly in `folder` have none.
+        ``folder/<class>/…`` gives classes; other folders may be wrapped around them. Below ``train``, ``test`` and
+        ``val``, their subfolders are the classes. Pictures directly in `folder` have none: a few beside the folders
+        of classes are left out, and where they are many, no picture has a class.
 
     Returns
     -------
@@ -622,34 +813,13 @@ def load_gallery(folder: str | Path) -> Gallery:
     ValueError
         `folder` is a file, or holds no readable picture.
     """
-    root = Path(folder)
-    if not root.exists():
-        raise FileNotFoundError(
-            f"there is no folder {root} (looked from {Path.cwd()}): "
-            "give the path of a folder of pictures, with one subfolder a class if they have classes"
-        )
-    if not root.is_dir():
-        raise ValueError(f"{root} is a file: give the path of the folder that holds the pictures")
+    root = _folder(folder)
     found, skipped = _walk(root)
-    found.sort(key=lambda path: _sort_key(path, root))
-    with ThreadPoolExecutor() as pool:
-        checks = pool.map(_why_unreadable, found)
-        reasons = list(
-            tqdm(checks, total=len(found), desc="Checking pictures", unit=" pictures", delay=8, disable=QUIET)
-        )
-    paths = [path for path, reason in zip(found, reasons, strict=True) if reason is None]
-    skipped += [(path, reason) for path, reason in zip(found, reasons, strict=True) if reason is not None]
-    if not paths:
-        named = "".join(f"\n  {path} {reason}" for path, reason in skipped[:5])
-        raise ValueError(
-            f"no readable picture in {root}: expected files such as photo.jpg or drawing.png, "
-            f"in one subfolder a class or directly in the folder{named}"
-        )
-    if skipped:
-        print(f"{len(paths)} pictures read, {len(skipped)} skipped: gallery.skipped names each, with the reason")
-    keys = [_sort_key(path, root) for path in paths]
-    labels = np.array([key[0] if len(key) > 1 else "" for key in keys], dtype=str)
-    return Gallery(root, paths, labels, skipped)
+    paths = _readable(root, found, skipped)
+    tops = _parts(root, paths).values() or [root]
+    ids = {path: _id(path, top) for path in paths for top in tops if path.is_relative_to(top)}
+    labels = dict(zip(ids, _labels(list(ids.values())), strict=True))
+    return _gallery(root, paths, [labels.get(path) for path in paths], skipped)
 
 
 def pixel_matrix(pictures: Gallery | Iterable[PictureSource | Image.Image], size: int = 64) -> np.ndarray:
@@ -696,44 +866,90 @@ def use_pictures(folder: str | Path | None) -> None:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `load_gallery`; what was remembered before then stays.
+        As `load_pictures`; what was remembered before then stays.
     """
     if folder is None:
         _OWN_PICTURES.unlink(missing_ok=True)
         return
-    root = Path(folder).expanduser().resolve()
-    with contextlib.redirect_stdout(None):  # `load_pictures`, which comes next, will say how many were skipped
-        load_gallery(root)
-    _OWN_PICTURES.write_text(str(root), encoding="utf-8")
+    with contextlib.redirect_stdout(None):  # `load_pictures`, which comes next, will say what it says
+        _load(folder)
+    _OWN_PICTURES.write_text(str(_folder(folder)), encoding="utf-8")
 
 
 def load_pictures() -> tuple[Gallery, Gallery]:
     """Load the pictures that the notebooks work on, as a gallery to search in and queries to search with.
 
     They are those of the course, or the folder named in notebook 00 (``use_pictures``). Of a folder of your own that
-    has ``train`` and ``test`` in it, the first is the gallery and the second holds the queries; of any other,
-    every sixth picture of a class (or of the folder, where there are no classes) becomes a query.
-    ``COURSE_PICTURES`` in the environment goes before both: a folder, or ``bundled``.
+    has ``train`` and ``test`` in it, the first is the gallery and the second holds the queries (``val``, where there
+    is no ``test``); of any other, every sixth picture of a class (or of the folder, where there are no classes)
+    becomes a query. ``COURSE_PICTURES`` in the environment goes before both: a folder, or ``bundled``.
 
     Returns
     -------
     (Gallery, Gallery)
         ``gallery, queries``: no picture is in both. What could not be opened is named in ``gallery.skipped``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load_gallery`, for each of the two; or there are too few pictures to search.
     """
     chosen = os.environ.get("COURSE_PICTURES", "")
     if not chosen and _OWN_PICTURES.exists():
-        chosen = _OWN_PICTURES.read_text(encoding="utf-8").strip()
-    root = DATA if chosen in ("", "bundled") else Path(chosen)
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        return load_gallery(root / "train"), load_gallery(root / "test")
-    everything = load_gallery(root)
+        chosen = _OWN_PICTURES.read_text(encoding="utf-8").removesuffix("\n")
+    if chosen in ("", "bundled"):
+        return load_gallery(DATA / "train"), load_gallery(DATA / "test")
+    return _load(chosen)
+
+
+def _load(folder: str | Path) -> tuple[Gallery, Gallery]:
+    """Return gallery and queries from a folder of one's own."""
+    root = _folder(folder)
+    found, skipped = _walk(root)
+    parts = _parts(root, found) if found else {}
+    if not parts:
+        return _held_out(load_gallery(root))
+    halves = [parts["train"], parts.get("test") or parts["val"]]
+    unused = {path for path in found if not any(path.is_relative_to(half) for half in halves)}
+    if unused:
+        together = Counter(path.parent for path in unused)
+        told = sorted({_id(path if together[path.parent] == 1 else path.parent, root) or "." for path in unused})
+        rest = ", …" if len(told) > 10 else ""
+        print(
+            f"{len(unused)} pictures are not in {halves[0].name} or {halves[1].name}, and not used: "
+            f"{', '.join(told[:10])}{rest}"
+        )
+    missed = [[item for item in skipped if item[0].is_relative_to(half)] for half in halves]
+    paths = [
+        _readable(half, [path for path in found if path.is_relative_to(half)], items)
+        for half, items in zip(halves, missed, strict=True)
+    ]
+    ids = [[_id(path, half) for path in those] for half, those in zip(halves, paths, strict=True)]
+    if all(any("/" in key for key in keys) for keys in ids):  # what is wrapped around the classes shows in both
+        labels = _labels(ids[0] + ids[1])
+    else:
+        labels = _labels(ids[0]) + _labels(ids[1])
+    _tell_of_single_ones(labels)
+    gallery = _gallery(halves[0], paths[0], labels[: len(ids[0])], missed[0])
+    return gallery, _gallery(halves[1], paths[1], labels[len(ids[0]) :], missed[1])
+
+
+def _tell_of_single_ones(labels: Iterable[str | None]) -> None:
+    alone = sorted(label for label, count in Counter(labels).items() if count == 1 and label)
+    if alone:
+        print(f"Classes with one picture, for which there is nothing else to find: {', '.join(alone)}")
+
+
+def _held_out(everything: Gallery) -> tuple[Gallery, Gallery]:
+    """Return a gallery, and as queries every sixth picture of a class."""
     seen: Counter[str] = Counter()
     held_out = np.zeros(len(everything), dtype=bool)
     for i, label in enumerate(everything.labels.tolist()):
         seen[label] += 1
         held_out[i] = seen[label] % 6 == 2  # the second, the eighth, …: a class of one stays in the gallery
     if not held_out.any():
-        raise ValueError(f"{root} holds too few pictures to search: put at least two into a class")
+        raise ValueError(f"{everything.root} holds too few pictures to search: put at least two into a class")
+    _tell_of_single_ones(everything.labels.tolist())
     gallery, queries = everything.take(np.flatnonzero(~held_out)), everything.take(np.flatnonzero(held_out))
     gallery.skipped.extend(everything.skipped)
     return gallery, queries

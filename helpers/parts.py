@@ -7,7 +7,7 @@ from pathlib import Path
 import ipywidgets as widgets
 from PIL import Image
 
-from helpers import cards
+from helpers import cards, images
 from helpers.images import Gallery
 from helpers.store import Match
 
@@ -56,7 +56,7 @@ class Picker(widgets.VBox):
     def _draw(self) -> None:
         self._style.value = cards.buttons(self._scope, self.shown)
         for path, pick in zip(self.shown, self.picks, strict=False):
-            pick.description = cards.words(self._labels[path]) or path.stem
+            pick.description = cards.words(self._labels[path]) or images.spelled(path.stem)
             pick.tooltip = f"Search with {cards.name(self._labels[path], path)}"
         self._strip.children = self.picks[: len(self.shown)]
         self.mark(self._chosen)

@@ -1,5 +1,6 @@
 """One search, by any method of the course: pixels, CLIP, or CLIP in ChromaDB."""
 
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +51,7 @@ class Prepared:
     @cached_property
     def ids(self) -> dict[Path, str]:
         """The gallery's pictures, and the id under which each is stored in the index."""
-        return {path: path.relative_to(self.gallery.root).as_posix() for path in self.gallery.paths}
+        return dict(zip(self.gallery.paths, self.gallery.ids, strict=True))
 
     @cached_property
     def vectors(self) -> dict[Path, np.ndarray]:
@@ -149,7 +150,9 @@ def search(request: Request) -> list[Match]:
 
 
 def _path(image: Path | str | Image.Image | None) -> Path | None:
-    return Path(image) if isinstance(image, (str, Path)) else None
+    if not isinstance(image, (str, Path)):
+        return None
+    return Path(os.path.abspath(image))  # noqa: PTH100 (a gallery keeps a link's own path, and resolve() does not)
 
 
 def _check(request: Request) -> None:

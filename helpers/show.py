@@ -8,18 +8,25 @@ word as well as by colour.
 import html
 import io
 import textwrap
+import unicodedata
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
+from matplotlib import get_cachedir
+from matplotlib.category import StrCategoryFormatter
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 from PIL import Image
 
-from helpers.images import Gallery, PictureSource, open_rgb, to_rgb
+from helpers.images import Gallery, PictureSource, open_rgb, spelled, to_rgb
 
 plt.style.use("petroff10")  # colours that readers with any colour vision can tell apart
 plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False})
@@ -29,13 +36,26 @@ RIGHT, WRONG, QUERY = "#1f6f3f", "#a8322d", "#333333"
 
 Picture = PictureSource | Image.Image | np.ndarray
 
+FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
+    "Apple SD Gothic Neo", "Thonburi", "Microsoft YaHei", "SimSun", "Yu Gothic", "Malgun Gothic", "Leelawadee UI",
+    "Nirmala UI", "Segoe UI", "Segoe UI Symbol", "Segoe UI Emoji", "Noto Sans Thai", "Loma", "Noto Sans Devanagari",
+    "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Emoji", "Noto Sans Symbols 2", "Symbola", "FreeSans", "Unifont",
+)  # fmt: skip
+"""Fonts of Linux, macOS and Windows that have signs which Matplotlib's own font lacks: Chinese, Thai, emoji, …"""
+
 
 def figure(fig: Figure, alt: str, photographs: bool = False) -> None:
     """Put a Matplotlib figure into the notebook, with `alt` as its description, and close it.
 
+    All text is drawn as it stands: names of files and classes may hold ``$``, so there are no formulas. Signs that no
+    font on this computer has are drawn as ``?``, and a printed line names them.
+
     Figures that hold pictures (drawn by ``imshow``, or said to by `photographs`) become JPEG, all others PNG; both at
     screen size.
     """
+    _make_drawable(fig)
     photographs |= any(image.get_array().ndim == 3 for axes in fig.axes for image in axes.images)
     buffer = io.BytesIO()
     if photographs:
@@ -51,8 +71,63 @@ def figure(fig: Figure, alt: str, photographs: bool = False) -> None:
     plt.close(fig)
     kind = "jpeg" if photographs else "png"
     data = b64encode(buffer.getvalue()).decode("ascii")
+    alt = alt.encode("utf-8", "backslashreplace").decode()
     tag = f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{data}" style="max-width: 100%">'
     display({"text/html": tag, "text/plain": f"Figure: {alt}"}, raw=True)
+
+
+def _make_drawable(fig: Figure) -> None:
+    """Let the text of a figure be drawn as it stands, with the fonts that this computer has."""
+    axes = [axis for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)]
+    ticks = {text for axis in axes for text in axis.findobj(Text)} - {axis.label for axis in axes}
+    texts = set(fig.findobj(Text)) - ticks
+    named = {  # axes whose ticks are words; shared axes have one formatter
+        formatter: axis
+        for axis in axes
+        if isinstance(formatter := axis.get_major_formatter(), (FixedFormatter, FuncFormatter, StrCategoryFormatter))
+    }
+    said = [text.get_text() for text in texts]
+    said += [word for formatter, axis in named.items() for word in formatter.format_ticks(axis.get_majorticklocs())]
+    table, fonts = _signs(set("".join(said)))
+    for text in texts:
+        text.set_text(text.get_text().translate(table))
+    for formatter, axis in named.items():
+        axis.set_major_formatter(lambda x, at, words=formatter: _cut(words(x, at)).translate(table))
+    for text in texts | ticks if fonts else ():
+        text.set_fontfamily([*text.get_fontfamily(), *fonts])
+
+
+def _signs(signs: set[str]) -> tuple[dict[int, str], list[str]]:
+    """Return what to draw instead of some signs, and which fonts the others need beside Matplotlib's own."""
+    table = {"$": r"\$"} | {sign: " " for sign in signs if unicodedata.category(sign) == "Cc" and sign != "\n"}
+    own = _drawn_by(findfont(FontProperties()))
+    missing = {sign for sign in signs - table.keys() - {"\n"} if ord(sign) not in own}
+    used = []
+    installed = {font.name for font in fontManager.ttflist}
+    for font in [name for name in FONTS if name in installed] if missing else ():
+        has = _drawn_by(findfont(FontProperties(family=[font])))
+        if found := {sign for sign in missing if ord(sign) in has}:
+            used.append(font)
+            missing -= found
+    unseen = {sign for sign in missing if unicodedata.category(sign) in ("Cf", "Mn")}  # they only shape others
+    table |= dict.fromkeys(unseen, "") | dict.fromkeys(missing - unseen, "?")
+    if missing - unseen:
+        named = " ".join(sorted(missing - unseen)[:12]).encode("utf-8", "backslashreplace").decode()
+        print(
+            f"Drawn as ?, because no font here has them: {named}. The description of the figure has the true names. To "
+            f"see them, install Noto Sans for this script and remove {get_cachedir()} (its list of fonts)."
+        )
+    return str.maketrans(table), used
+
+
+@cache
+def _drawn_by(font: str) -> frozenset[int]:
+    """Return the signs that a font has, as code points."""
+    return frozenset(get_font(font).get_charmap())
+
+
+def _cut(name: str, longest: int = 32) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def _array(picture: Picture) -> np.ndarray:
@@ -79,7 +154,8 @@ def _mount(axes: plt.Axes, picture: Picture, title: str, colour: str, frame: boo
 
 def _words(label: str) -> str:
     """Write a class name as words, in lines short enough to stand above a picture."""
-    return textwrap.fill(label.replace("_", " "), 16)
+    wide = any(unicodedata.east_asian_width(sign) in "WF" for sign in label)
+    return textwrap.fill(label.replace("_", " "), 8 if wide else 16, max_lines=3, placeholder=" …")
 
 
 def grid(
@@ -106,6 +182,8 @@ def grid(
         Side of a picture in inches (100 pixels an inch).
     """
     rows = -(-len(pictures) // columns)
+    if titles:
+        titles = ["\n".join(_cut(line, max(24, int(16 * size))) for line in title.split("\n")[:4]) for title in titles]
     height = size + (0.25 * max(t.count("\n") + 1 for t in titles) if titles else 0.1)
     fig, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
     for ax in axes.flat:
@@ -166,7 +244,7 @@ def results(
                 (RIGHT if right else WRONG) if label else QUERY,
                 frame=bool(label),
             )
-            found.append(f"{theirs} ({'right' if right else 'wrong'})" if label else gallery.paths[i].name)
+            found.append(f"{theirs} ({'right' if right else 'wrong'})" if label else spelled(gallery.paths[i].name))
         told.append(f"{name} {label}".strip() + f": found {', '.join(found)}")
     figure(fig, ". ".join(told) + ".")
 

@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 from helpers.clip import Encoder
 from helpers.embeddings import content_hash
-from helpers.images import QUIET, Gallery, PictureSource
+from helpers.images import QUIET, SPLITS, Gallery, PictureSource, find
 from helpers.images import upright_size as _size
 
 _Result = TypeVar("_Result")
@@ -146,16 +146,16 @@ class Index:
             return self._sync(gallery)
 
     def _sync(self, gallery: Gallery) -> Report:
-        root, split = str(gallery.root.resolve()), gallery.root.name if gallery.root.name in ("train", "test") else ""
+        root, split = str(gallery.root), SPLITS.get(gallery.root.name.lower(), "")
         self._collection = None  # notes that another program has left in it are seen only when it is fetched anew
         stored = self._home.read(lambda: _metadata(self._checked()))
         limit = self._home.client.get_max_batch_size()
         self._note(root=root)
         report = Report(skipped=list(gallery.skipped))
         wanted = {}
-        for path, label in zip(gallery.paths, gallery.labels.tolist(), strict=True):
+        for key, path, label in zip(gallery.ids, gallery.paths, gallery.labels.tolist(), strict=True):
             try:
-                wanted[path.relative_to(gallery.root).as_posix()] = (path, label, content_hash(path))
+                wanted[key] = (path, label, content_hash(path))
             except OSError as error:
                 report.skipped.append(_vanished(path, error))
 
@@ -643,7 +643,9 @@ class _Folder(_Home):
 @lru_cache(maxsize=100_000)
 def _path(root: str, key: str) -> Path:
     """Return the path of a picture, made once: making one takes as long as anything else that a query adds."""
-    return Path(f"{root}/{key}")
+    path = Path(f"{root}/{key}")
+    there = os.path.exists(path)  # noqa: PTH110 (Path's own raises for a name that is too long)
+    return path if there else find(Path(root), key.split("/")) or path
 
 
 def _parts(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -1,4 +1,7 @@
+import base64
+import io
 import re
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -102,3 +105,110 @@ def test_results_that_are_none_are_said_to_be(gallery, capsys):
     show.results([], [], gallery, np.empty((0, 5), dtype=int))
     show.results([gallery.paths[0]], ["apple"], gallery, np.empty((1, 0), dtype=int))
     assert capsys.readouterr().out == "There is no such query.\nThere is no such picture.\n"
+
+
+# -------------------------------------------------------------------------------------------------------------- names
+
+
+def drawn(draw):
+    """Return the picture that `draw` puts into the notebook, and what it prints; a warning is an error."""
+    with capture_output() as captured, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw()
+    data = re.search('base64,([^"]*)"', captured.outputs[0].data["text/html"])[1]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")), captured.stdout
+
+
+def saved(fig):
+    """Return the same picture as Matplotlib alone makes it."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    plt.close(fig)
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def named(name, **how):
+    """Draw a figure with a name in every place that holds words."""
+    fig, (left, right) = plt.subplots(1, 2)
+    left.set_title(name, **how)
+    left.set_xlabel(name, **how)
+    left.set_xticks([0, 1], [name, "b"], **how)
+    right.set_yticks([0, 1], [name, "b"], **how)
+    left.text(0.5, 0.5, name, **how)
+    for text in right.legend(right.plot([0, 1]), [name]).get_texts():
+        text.set(**how)
+    return fig
+
+
+@pytest.mark.parametrize("name", ["$$", "$\\foo$", "$5-$10", "$a_b$", "5 $", "{\\bf x}_^", "\\alpha", "%", "#"])
+def test_names_are_drawn_as_they_stand_and_not_as_formulas(name):
+    np.testing.assert_array_equal(drawn(lambda: show.figure(named(name), ""))[0], saved(named(name, parse_math=False)))
+
+
+def test_the_names_of_bars_are_drawn_as_they_stand_too():
+    def bars(names):
+        fig, ax = plt.subplots()
+        ax.bar(names, [1, 2])
+        ax.tick_params(axis="x", rotation=90)
+        return fig
+
+    with_dollars, _ = drawn(lambda: show.figure(bars(["$5-$10", "b"]), ""))
+    fig, ax = plt.subplots()
+    ax.bar([0, 1], [1, 2])
+    ax.set_xticks([0, 1], ["$5-$10", "b"], rotation=90, parse_math=False)
+    np.testing.assert_array_equal(with_dollars, saved(fig))
+
+
+def test_the_numbers_of_an_axis_stay_what_they_are():
+    def logarithms():
+        fig, ax = plt.subplots()
+        ax.plot([1, 10, 1000], [0.1, 5, 90000])
+        ax.set(xscale="log", yscale="log", xlabel="vectors")
+        return fig
+
+    np.testing.assert_array_equal(drawn(lambda: show.figure(logarithms(), ""))[0], saved(logarithms()))
+
+
+@pytest.mark.parametrize("name, instead", [
+    ("犬", "?"), ("แมว 1", "??? 1"), ("\U0001f469\u200d\U0001f680", "??"), ("tab\tbed\x07", "tab bed "),
+    ("caf\udce9", "caf?"), ("a\u200db", "ab"),
+])  # fmt: skip
+def test_signs_that_no_font_has_are_replaced_and_named(name, instead, monkeypatch):
+    monkeypatch.setattr(show, "FONTS", ())
+    picture, said = drawn(lambda: show.figure(named(name), ""))
+    np.testing.assert_array_equal(picture, saved(named(instead)))
+    assert said.count("no font here has them") == ("?" in instead)
+    assert "?" not in instead or all(sign in said for sign in name[:1] + name[-1:] if sign not in "c1\udce9")
+
+
+def test_the_description_keeps_the_true_name():
+    _, plain = shown(lambda: show.figure(named("犬 $5"), "犬 $5, caf\udce9"))
+    assert plain == [r"Figure: 犬 $5, caf\udce9"]
+
+
+def test_a_font_that_has_a_sign_is_used_where_it_is_installed(monkeypatch):
+    name = "x\N{LATIN SMALL LETTER K WITH PALATAL HOOK}"  # Matplotlib brings along a font that has it, and is not used
+    monkeypatch.setattr(show, "FONTS", ("no such font", "STIXGeneral"))
+    with plt.rc_context({"font.family": ["DejaVu Sans", "STIXGeneral"]}):
+        expected = saved(named(name))
+    picture, said = drawn(lambda: show.figure(named(name), ""))
+    np.testing.assert_array_equal(picture, expected)
+    assert said == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["n" * 250, "犬" * 80, "new\nline\n" * 20, "so many words " * 18, " ", "$" * 99], ids=range(6)
+)
+def test_long_names_leave_room_for_the_pictures(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(show, "FONTS", ())
+    for i in range(2):
+        Image.new("RGB", (30, 20), "red").save(tmp_path / f"{i}.png")
+    gallery = images.load_gallery(tmp_path)
+    gallery = images.Gallery(gallery.root, gallery.paths, np.array([name, name]), [])
+    picture, _ = drawn(lambda: show.results(gallery.paths[:1], gallery.labels[:1], gallery, np.array([[1]])))
+    assert picture.shape[0] < 300 and (abs(picture.astype(int) - [254, 0, 0]) < 9).all(axis=2).mean() > 0.1
+    assert drawn(lambda: show.grid(gallery.paths, [name, name], alt="two"))[0].shape[0] < 300
+    fig, ax = plt.subplots(figsize=(9, 2.6))
+    ax.bar(["a", name], [1, 2])
+    ax.tick_params(axis="x", rotation=90, labelsize=7)
+    drawn(lambda: show.figure(fig, "bars"))

@@ -531,6 +531,8 @@ class _Home:
             ) from error
         except (ChromaError, OSError, httpx.HTTPError) as error:
             said = _first_line(error)
+            if said.startswith("the index in"):
+                raise
             if re.search("too many SQL variables|Expression tree is too large", said):
                 raise ValueError("the filter asks for too many values at once: ask for fewer") from error
             raise OSError(
@@ -591,8 +593,8 @@ class _Folder(_Home):
 
     def __init__(self, folder: Path) -> None:
         self.where, self._path = str(folder), folder
-        database = folder / "chroma.sqlite3"
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not database.is_file()):
+        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if folder.is_file() or (found - {"in_use.lock"} and "chroma.sqlite3" not in found):
             raise ValueError(f"{folder} holds something else than an index: choose an empty folder or a new one")
         if folder in self._known:
             self._known.pop(folder)._close()
@@ -616,16 +618,18 @@ class _Folder(_Home):
         try:
             self.client = chromadb.PersistentClient(self._path, settings=_settings())
         except Exception as error:
+            with suppress(Exception):  # one that could not start is kept by Chroma, until it is asked for once more
+                chromadb.PersistentClient(self._path, settings=_settings()).close()
             if "already exists" in str(error):
                 raise OSError(
                     f"this program has already opened {self._path} with chromadb itself: close that client "
                     "(client.close()), or restart the kernel"
                 ) from error
             raise OSError(
-                f"the index in {self._path} cannot be opened ({_first_line(error)}). If an older Chroma made "
-                "it, or a file of it is damaged, remove the folder and sync again"
+                f"the index in {self._path} cannot be opened ({_first_line(error)}). If the disk is full, make room; "
+                "if an older Chroma made it, or a file of it is damaged, remove the folder and sync again"
             ) from error
-        self._known_writes = self._writes_so_far()
+        self._known_writes, self._failed = self._writes_so_far(), False
         self.opened += 1
 
     def _close(self) -> None:
@@ -645,7 +649,6 @@ class _Folder(_Home):
                 result = action()
             except Exception:
                 if self._writes_so_far() == known:
-                    self._known_writes = -1
                     raise
             else:
                 if self._writes_so_far() == known:
@@ -659,7 +662,8 @@ class _Folder(_Home):
         if not (self._path / "chroma.sqlite3").is_file():
             raise FileNotFoundError(f"the index in {self._path} is gone: open it anew and sync")
         with self._lock:
-            if self._writes_so_far() != self._known_writes:
+            if self._writes_so_far() != self._known_writes or (writes and self._failed):
+                self._known_writes = -1  # until it is open again
                 self._close()
                 self._connect()
             if writes:
@@ -668,8 +672,8 @@ class _Folder(_Home):
                 self._known_writes = self._writes_so_far()
             try:
                 return action()
-            except BaseException:  # of a full disk for instance: this client would hang when there is room again
-                self._known_writes = -1
+            except BaseException:  # a full disk: this client can read, but would hang in the next write
+                self._failed = writes
                 raise
 
     @contextmanager

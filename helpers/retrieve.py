@@ -11,7 +11,7 @@ from PIL import Image
 from helpers import embeddings, images, metrics
 from helpers.clip import Encoder
 from helpers.images import Gallery
-from helpers.store import Index, Match
+from helpers.store import Index, Match, check_k
 
 METHODS = ("pixels", "CLIP", "ChromaDB")
 
@@ -163,8 +163,7 @@ def _check(request: Request) -> None:
         raise ValueError(f"Unknown method {request.method!r}: choose one of {', '.join(METHODS)}")
     if request.method != "ChromaDB" and request.metric not in metrics.METRICS:
         raise ValueError(f"Unknown metric {request.metric!r}: choose one of {', '.join(metrics.METRICS)}")
-    if request.k < 1:
-        raise ValueError(f"k is how many pictures to find, at least 1, not {request.k}")
+    check_k(request.k)
     if request.text is not None and request.method == "pixels":
         raise ValueError(NO_WORDS)
     if request.text is not None and not request.text.strip():

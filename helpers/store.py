@@ -11,15 +11,16 @@ The same code serves an index in memory, in a folder, and on a server. Two habit
 """
 
 import os
+import re
 import socket
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
-from urllib.parse import urlsplit
 
 import chromadb
 import httpx
@@ -32,7 +33,7 @@ from tqdm.auto import tqdm
 
 from helpers.clip import Encoder
 from helpers.embeddings import content_hash
-from helpers.images import QUIET, SPLITS, Gallery, PictureSource, find
+from helpers.images import QUIET, SPLITS, Gallery, PictureSource, find, spelled
 from helpers.images import upright_size as _size
 
 _Result = TypeVar("_Result")
@@ -41,11 +42,17 @@ SPACES = ("cosine", "l2", "ip")
 HNSW = {"ef_construction": 200, "ef_search": 400, "max_neighbors": 32}
 """The settings of the graph, named in full, so that no result depends on a default of Chroma's."""
 
-FIELDS = ("label", "split", "hash", "width", "height")
-"""What is stored beside each vector, to filter by."""
+FIELDS = {"label": str, "split": str, "hash": str, "width": int, "height": int}
+"""What is stored beside each vector, to filter by, and its type."""
+
+OPERATORS = {str: ("$eq", "$ne", "$in", "$nin"), int: ("$eq", "$ne", "$in", "$nin", "$gt", "$gte", "$lt", "$lte")}
+"""What can be asked of text and of whole numbers; Chroma takes more, and answers nothing or everything."""
 
 BATCH = 256
 """Pictures that are encoded and stored at a time: what a sync that is killed may have to do again."""
+
+
+_SERVER = re.compile(r"(https?)://(\[[\da-f:.%]+\]|[^\s/\\:@?#\[\]]+)(?::(\d{1,5}))?/?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ class Report:
     repaired : int
         Pictures that were stored and could not be found any more; they were stored anew.
     skipped : list of (Path, str)
-        The pictures that could not be opened, each with the reason; they are not in the index.
+        The pictures that could not be read, opened or encoded, each with the reason. What was stored of such a picture
+        before stays as long as the gallery lists it.
     """
 
     added: int = 0
@@ -121,7 +129,8 @@ class Index:
         """Make the index equal to a gallery: encode what is new or changed, remove what is gone.
 
         Stored batch by batch: a sync that is stopped, or killed, loses nothing that was stored, and the next one does
-        the rest.
+        the rest. Pictures are told apart by their content: it does not see vectors that another program has changed
+        (``index.clear()``, then sync).
 
         Parameters
         ----------
@@ -138,7 +147,8 @@ class Index:
         RuntimeError
             Another process is syncing the same folder.
         OSError
-            The disk is full or read-only, or the server is gone. What was stored before stays.
+            No picture of the gallery can be read any more (nothing is removed), the disk is full or read-only, or the
+            server is gone. What was stored before stays.
         """
         if not len(gallery):
             raise ValueError("the gallery is empty: nothing was changed in the index")
@@ -150,17 +160,25 @@ class Index:
         self._collection = None  # notes that another program has left in it are seen only when it is fetched anew
         stored = self._home.read(lambda: _metadata(self._checked()))
         limit = self._home.client.get_max_batch_size()
-        self._note(root=root)
         report = Report(skipped=list(gallery.skipped))
         wanted = {}
         for key, path, label in zip(gallery.ids, gallery.paths, gallery.labels.tolist(), strict=True):
             try:
                 wanted[key] = (path, label, content_hash(path))
-            except OSError as error:
-                report.skipped.append(_vanished(path, error))
+            except Exception as error:
+                report.skipped.append((path, _why(error)))
+        if not wanted:
+            path, reason = report.skipped[-1]
+            raise OSError(
+                f"no picture of {gallery.root} can be read now ({spelled(path.name)} {reason}): nothing was changed in the "
+                "index. Is the disk still there?"
+            )
+        self._note(root=root)
 
-        same = [key for key, (_, _, digest) in wanted.items() if stored.get(key, {}).get("hash") == digest]
-        gone = [key for key in stored if key not in wanted]
+        same = [
+            key for key, (_, _, digest) in wanted.items() if _is_whole(row := stored.get(key)) and row["hash"] == digest
+        ]
+        gone = list(stored.keys() - set(gallery.ids))
         todo = sorted(wanted.keys() - set(same))
         worn = bool(gone) or any(key in stored for key in todo) or self._open().metadata.get("worn", False)
         if worn and (gone or todo):
@@ -169,7 +187,7 @@ class Index:
             self._home.write(lambda part=part: self._checked().delete(ids=part))
         report.removed = len(gone)
 
-        moved = [key for key in same if (stored[key].get("label"), stored[key].get("split")) != (wanted[key][1], split)]
+        moved = [key for key in same if (stored[key]["label"], stored[key]["split"]) != (wanted[key][1], split)]
         for part in _parts(moved, limit):
             new = [{"label": wanted[key][1], "split": split} for key in part]
             self._home.write(lambda part=part, new=new: self._checked().update(ids=part, metadatas=new))
@@ -191,38 +209,42 @@ class Index:
             self._home.write(lambda: self._checked().modify(metadata={**before, **notes}))
 
     def _store(self, keys: Sequence[str], wanted: dict, split: str, stored: dict, report: Report) -> None:
-        """Encode some pictures and store them; one that cannot be opened any more is left out, and named."""
-        try:
-            vectors = self._encoder.encode_images([wanted[key][0] for key in keys])
-            reasons = dict(self._encoder.skipped)
-        except ValueError as error:  # none of them can be opened
-            vectors, reasons = np.full((len(keys), self._encoder.dim), np.nan), {}
-            default = str(error)
-        else:
-            default = "it could not be encoded"
+        """Encode some pictures and store them; one that cannot be is left as it was, and named."""
         ids, rows, metadata = [], [], []
-        for key, vector in zip(keys, vectors, strict=True):
+        for key, (vector, reason) in zip(keys, self._encode([wanted[key][0] for key in keys]), strict=True):
             path, label, digest = wanted[key]
-            if not np.isfinite(vector).all():
-                report.skipped.append((path, reasons.get(str(path), default)))
-                continue
             try:
                 width, height = _size(path)
-            except (OSError, ValueError) as error:
-                report.skipped.append(_vanished(path, error))
+            except Exception as error:  # one odd picture costs no other
+                reason = reason or _why(error)
+            if reason:
+                report.skipped.append((path, reason))
                 continue
             ids.append(key)
             rows.append(vector)
             metadata.append({"label": label, "split": split, "hash": digest, "width": width, "height": height})
-        old = [key for key in keys if key in stored]
+        old = [key for key in ids if key in stored]
         if old:  # taken out and put in: a vector that is replaced in its place costs others their way
             self._home.write(lambda: self._checked().delete(ids=old))
         if ids:
             self._home.write(lambda: self._checked().upsert(ids=ids, embeddings=np.stack(rows), metadatas=metadata))
-        changed = sum(key in stored for key in ids)
-        report.updated += changed
-        report.removed += len(old) - changed
-        report.added += len(ids) - changed
+        report.updated += len(old)
+        report.added += len(ids) - len(old)
+
+    def _encode(self, paths: Sequence[Path]) -> list[tuple[np.ndarray, str]]:
+        """Return the vector of each picture, and why it has none; whatever one of them raises costs no other."""
+        try:
+            vectors = self._encoder.encode_images(paths)
+        except Exception as error:
+            if len(paths) == 1:
+                return [(np.empty(0), _why(error))]
+            middle = len(paths) // 2
+            return self._encode(paths[:middle]) + self._encode(paths[middle:])
+        reasons = dict(self._encoder.skipped)
+        return [
+            (vector, "" if np.isfinite(vector).all() else reasons.get(str(path), "could not be encoded"))
+            for path, vector in zip(paths, vectors, strict=True)
+        ]
 
     def _repair(self) -> int:
         """Ask every picture for itself, and store anew those that are not found; return how many these were."""
@@ -284,7 +306,7 @@ class Index:
             How many; all there are, if there are fewer.
         where : dict, optional
             Only pictures that fit: ``{"label": "windmill"}``, ``{"width": {"$gt": 200}}``, … in Chroma's own notation,
-            over `FIELDS`.
+            over `FIELDS` and with their `OPERATORS`.
 
         Returns
         -------
@@ -295,20 +317,27 @@ class Index:
         Raises
         ------
         ValueError
-            Not exactly one query; a vector of the wrong width, with NaN, or of length zero in the space ``cosine``;
-            k below 1; a filter over a field that is not stored; an index built with another encoder.
+            Not exactly one query; a picture that cannot be opened; a vector of the wrong width, with NaN, or of length
+            zero in the space ``cosine``; k that is no whole number or below 1; a filter over a field that is not
+            stored, with a value of another type or an operator that does not fit it; an index built with another
+            encoder, or with rows of another program.
         OSError
             The server or the folder is gone, or cannot be read.
         """
         if sum(query is not None for query in (image, text, vector)) != 1:
             raise ValueError("give exactly one of image, text and vector")
-        if k < 1:
-            raise ValueError(f"k is {k}: ask for at least one picture")
-        _check_fields(where)
-        if image is not None:
-            vector = self._encoder.encode_images([image])[0]
-        elif text is not None:
-            vector = self._encoder.encode_texts([text])[0]
+        k = min(check_k(k), 2**31 - 2)
+        where = None if where is None else _filter(where)
+        try:
+            if image is not None:
+                vector = self._encoder.encode_images([image])[0]
+            elif text is not None:
+                vector = self._encoder.encode_texts([text])[0]
+        except ValueError:
+            raise
+        except Exception as error:  # of a picture that is none, a text that is a number
+            query = text if image is None else image
+            raise ValueError(f"the query {query!r:.80} cannot be encoded ({_first_line(error)})") from error
         vector = self._check_vector(vector)
         wanted = k + 1  # one more, to see whether the last place is shared
         while True:
@@ -316,6 +345,12 @@ class Index:
             if len(ids) < wanted or distances[-1] > distances[k - 1]:
                 break
             wanted *= 2
+        strange = [key for key, row in zip(ids, metadata, strict=True) if not _is_whole(row)]
+        if strange:
+            raise ValueError(
+                f"the index {self.name!r} holds rows of another program, such as {strange[0]!r}: index.sync(gallery) "
+                "puts that right"
+            )
         root = (self._collection.metadata or {}).get("root", ".")
         order = sorted(range(len(ids)), key=lambda i: (distances[i], ids[i].split("/")))[:k]
         return [Match(_path(root, ids[i]), metadata[i]["label"], self._score(distances[i]), ids[i]) for i in order]
@@ -333,20 +368,26 @@ class Index:
         return max(distance, 0.0) ** 0.5 if self.space == "l2" else 1.0 - distance
 
     def _check_vector(self, vector: np.ndarray) -> np.ndarray:
-        vector = np.asarray(vector, dtype=np.float32)
+        vector = np.asarray(vector)
+        if vector.dtype.kind not in "fiub":
+            raise ValueError(f"a vector is an array of numbers, and this one holds {vector.dtype}")
         if vector.shape != (self._encoder.dim,):
             raise ValueError(f"the index holds vectors of shape ({self._encoder.dim},), and this one is {vector.shape}")
         if not np.isfinite(vector).all():
             raise ValueError("the vector holds NaN or infinity")
-        if self.space == "cosine" and not vector.any():
+        length = np.linalg.norm(vector.astype(np.float64))
+        if self.space == "cosine" and length == 0:
             raise ValueError("the vector is zero: it has no direction, so no cosine")
-        return vector
+        if length > 1e15 or (self.space == "cosine" and length < 1e-15):  # squared, it leaves the range of float32
+            raise ValueError(f"the length of the vector is {length:.0e}, too far from 1: divide it by its length")
+        return vector.astype(np.float32)
 
     def clear(self) -> None:
         """Remove everything from the index and give it to this index's encoder; the next sync builds it anew."""
 
         def start_anew() -> None:
-            self._home.client.delete_collection(self.name)
+            with suppress(NotFoundError):  # another program has removed or renamed it
+                self._home.client.delete_collection(self.name)
             self._collection = self._create(self._home.client)
 
         with self._home.syncing():
@@ -400,7 +441,8 @@ def open_index(
     ----------
     where : str or Path, optional
         A folder, made if it is not there; or the address of a Chroma server, such as ``"http://localhost:8000"``; or
-        nothing, for an index in memory that is gone with the process. Headers, tenant and database of a server are
+        nothing, for an index in memory that is gone with the process. What looks like an address and is none is
+        refused; a folder of such a name is given as a Path. Headers, tenant and database of a server are
         those of Chroma's own settings: ``CHROMA_SERVER_HEADERS``, ``CHROMA_TENANT``, ``CHROMA_DATABASE``.
     encoder : Encoder
         What turns pictures and sentences into vectors. An index remembers its encoder and refuses any other.
@@ -425,8 +467,8 @@ def open_index(
         raise ValueError(f"unknown space {space!r}: choose one of {', '.join(SPACES)}")
     if where is None:
         home: _Home = _Memory()
-    elif str(where).startswith(("http://", "https://")):
-        home = _Server(str(where))
+    elif parts := _address(where):
+        home = _Server(*parts)
     else:
         home = _Folder.at(Path(where))
     return Index(home, encoder, name, space)
@@ -487,7 +529,11 @@ class _Home:
                 f"the index in {self.where} was removed or rebuilt by another program: sync it, or ask again"
             ) from error
         except (ChromaError, OSError, httpx.HTTPError) as error:
-            said = next(iter(str(error).splitlines()), type(error).__name__)
+            said = _first_line(error)
+            if said.startswith("the index in"):
+                raise
+            if re.search("too many SQL variables|Expression tree is too large", said):
+                raise ValueError("the filter asks for too many values at once: ask for fewer") from error
             raise OSError(
                 f"the index in {self.where} does not work ({said}). What was stored before is not lost"
             ) from error
@@ -507,22 +553,19 @@ class _Memory(_Home):
 class _Server(_Home):
     """A Chroma server: it keeps order among its clients by itself."""
 
-    def __init__(self, address: str) -> None:
-        self.where = address
-        parts = urlsplit(address)
-        secure = parts.scheme == "https"
-        port = parts.port or (443 if secure else 8000)
+    def __init__(self, scheme: str, host: str, port: int) -> None:
+        self.where = f"{scheme}://{host}:{port}"
         hint = f"start one with: chroma run --path FOLDER --port {port}"
         try:
-            socket.create_connection((parts.hostname or "", port), timeout=3).close()
-        except OSError as error:
-            raise ConnectionError(f"no server answers at {address} ({error}): {hint}") from error
+            socket.create_connection((host.strip("[]"), port), timeout=3).close()
+        except (OSError, UnicodeError) as error:
+            raise ConnectionError(f"no server answers at {self.where} ({error}): {hint}") from error
         settings = _settings()
         try:
             self.client = chromadb.HttpClient(
-                parts.hostname,
+                self.where,
                 port,
-                ssl=secure,
+                ssl=scheme == "https",
                 headers=settings.chroma_server_headers,
                 settings=settings,
                 tenant=os.environ.get("CHROMA_TENANT", DEFAULT_TENANT),
@@ -530,7 +573,7 @@ class _Server(_Home):
             )
         except Exception as error:
             raise ConnectionError(
-                f"what answers at {address} is no Chroma server ({str(error).splitlines()[0]}): {hint}"
+                f"what answers at {self.where} is no Chroma server ({_first_line(error)}): {hint}"
             ) from error
 
 
@@ -549,8 +592,8 @@ class _Folder(_Home):
 
     def __init__(self, folder: Path) -> None:
         self.where, self._path = str(folder), folder
-        database = folder / "chroma.sqlite3"
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not database.is_file()):
+        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if folder.is_file() or (found - {"in_use.lock"} and "chroma.sqlite3" not in found):
             raise ValueError(f"{folder} holds something else than an index: choose an empty folder or a new one")
         if folder in self._known:
             self._known.pop(folder)._close()
@@ -574,16 +617,18 @@ class _Folder(_Home):
         try:
             self.client = chromadb.PersistentClient(self._path, settings=_settings())
         except Exception as error:
+            with suppress(Exception):  # one that could not start is kept by Chroma, until it is asked for once more
+                chromadb.PersistentClient(self._path, settings=_settings()).close()
             if "already exists" in str(error):
                 raise OSError(
                     f"this program has already opened {self._path} with chromadb itself: close that client "
                     "(client.close()), or restart the kernel"
                 ) from error
             raise OSError(
-                f"the index in {self._path} cannot be opened ({str(error).splitlines()[0]}). If an older Chroma made "
-                "it, or a file of it is damaged, remove the folder and sync again"
+                f"the index in {self._path} cannot be opened ({_first_line(error)}). If the disk is full, make room; "
+                "if an older Chroma made it, or a file of it is damaged, remove the folder and sync again"
             ) from error
-        self._known_writes = self._writes_so_far()
+        self._known_writes, self._failed = self._writes_so_far(), False
         self.opened += 1
 
     def _close(self) -> None:
@@ -616,24 +661,30 @@ class _Folder(_Home):
         if not (self._path / "chroma.sqlite3").is_file():
             raise FileNotFoundError(f"the index in {self._path} is gone: open it anew and sync")
         with self._lock:
-            if self._writes_so_far() != self._known_writes:
+            if self._writes_so_far() != self._known_writes or (writes and self._failed):
+                self._known_writes = -1  # until it is open again
                 self._close()
                 self._connect()
             if writes:
                 with self._counter.open("ab") as counter:
                     counter.write(b".")
                 self._known_writes = self._writes_so_far()
-            return action()
+            try:
+                return action()
+            except BaseException:  # a full disk: this client can read, but would hang in the next write
+                self._failed = writes
+                raise
 
     @contextmanager
     def syncing(self) -> Iterator[None]:
-        try:
-            self._sync_lock.acquire(timeout=0)
-        except Timeout:
-            raise RuntimeError(
-                f"another process is syncing {self.where}: wait until it is done, or let both use a server "
-                f"(chroma run --path {self.where})"
-            ) from None
+        with self._in_words():
+            try:
+                self._sync_lock.acquire(timeout=0)
+            except Timeout:
+                raise RuntimeError(
+                    f"another process is syncing {self.where}: wait until it is done, or let both use a server "
+                    f"(chroma run --path {self.where})"
+                ) from None
         try:
             yield
         finally:
@@ -663,17 +714,96 @@ def _metadata(collection: chromadb.Collection, page: int = 10_000) -> dict[str, 
             return stored
 
 
-def _vanished(path: Path, error: Exception) -> tuple[Path, str]:
-    """Name a picture that was there when the gallery was loaded."""
-    return path, f"cannot be read any more ({getattr(error, 'strerror', None) or error})"
+def _is_whole(row: dict | None) -> bool:
+    """Say whether what is stored beside a vector is what a sync stores there."""
+    return row is not None and all(type(row.get(name)) is kind for name, kind in FIELDS.items())
 
 
-def _check_fields(where: dict[str, Any] | None) -> None:
-    """Raise unless a filter asks for fields that are stored: Chroma would answer with nothing, in silence."""
-    for key, value in (where or {}).items():
-        if key in ("$and", "$or"):
-            parts: Iterable = value if isinstance(value, list) else [value]
-            for part in parts:
-                _check_fields(part)
-        elif key not in FIELDS:
-            raise ValueError(f"unknown field {key!r} in the filter: choose among {', '.join(FIELDS)}")
+def _why(error: Exception) -> str:
+    """Say why a picture that was there when the gallery was loaded cannot be stored now."""
+    if isinstance(error, OSError):
+        return f"cannot be read any more ({error.strerror or error})"
+    return str(error) if isinstance(error, ValueError) else f"cannot be stored ({type(error).__name__}: {error})"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _address(where: str | Path) -> tuple[str, str, int] | None:
+    """Return scheme, host and port of a server; None for a folder. Raise for an address that is spelled wrong."""
+    text = str(where).strip()
+
+    def parts(text: str) -> tuple[str, str, int] | None:
+        found = _SERVER.fullmatch(text)
+        port = int(found[3] or (443 if found[1].lower() == "https" else 8000)) if found else 0
+        return (found[1].lower(), found[2], port) if 0 < port < 2**16 else None
+
+    if isinstance(where, Path):
+        wrong = re.match(r"https?:[/\\]", text, re.IGNORECASE)
+    elif server := parts(text):
+        return server
+    else:
+        first = re.split(r"[/\\]", text.removeprefix("//"))[0]
+        wrong = re.fullmatch(r"https?\W*|localhost|\d+(\.\d+){3}|.*:.*", first, re.IGNORECASE)
+        wrong = wrong and not re.match(r"[a-z]:([/\\]|$)", text, re.IGNORECASE)  # a drive of Windows
+    if not wrong and text:
+        return None
+    host = re.sub(r"^(https?(\W+|$)|\w*:?//)", "", text, flags=re.IGNORECASE).split("/")[0]
+    right = f"{'https' if text.lower().startswith('https') else 'http'}://{host}"
+    raise ValueError(
+        f"{text!r} is no address of a server: write {right if parts(right) else 'http://localhost:8000'!r}. For a "
+        f"folder of that name, give Path({text!r})"
+    )
+
+
+def check_k(k: int) -> int:
+    """Return how many pictures to find as an int; raise a ValueError unless it is a whole number of at least 1."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"k is how many pictures to find, a whole number, at least 1, not {k!r:.80}")
+    return int(k)
+
+
+def _filter(where: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    """Return a filter as Chroma answers it rightly; raise where it would answer nothing or everything, in silence."""
+    if not isinstance(where, dict) or len(where) != 1 or depth > 40:
+        raise ValueError(
+            f"{where!r:.80} is no filter: write one field and what it must be, {{'label': 'windmill'}}; more than one "
+            "as {'$and': [{'label': 'windmill'}, {'width': {'$gt': 200}}]}, nested at most 40 times"
+        )
+    ((field_, value),) = where.items()
+    if field_ in ("$and", "$or"):
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError(f"{field_} takes a list of filters, [{{'label': 'windmill'}}, …], not {value!r:.80}")
+        parts = [_filter(part, depth + 1) for part in value]
+        return {field_: parts} if len(parts) > 1 else parts[0]
+    if field_ not in FIELDS:
+        raise ValueError(f"unknown field {field_!r} in the filter: choose among {', '.join(FIELDS)}")
+    kind = FIELDS[field_]
+    asked = value if isinstance(value, dict) else {"$eq": value}
+    if len(asked) != 1 or (operator := next(iter(asked))) not in OPERATORS[kind]:
+        raise ValueError(
+            f"{value!r:.80} cannot be asked of {field_}: use one of {', '.join(OPERATORS[kind])}, in a dict of its own "
+            "(several: '$and' with a list)"
+        )
+    (value,) = asked.values()
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if operator not in ("$in", "$nin"):
+        return {field_: {operator: _value(field_, kind, value)}}
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable) or not (values := list(value)):
+        raise ValueError(f"{operator} takes a list of values with at least one in it, not {value!r:.80}")
+    return {field_: {operator: [_value(field_, kind, part) for part in values]}}
+
+
+def _value(name: str, kind: type, value: object) -> str | int:
+    """Return a value of a filter in the type in which the field is stored."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if kind is str and isinstance(value, str) and value == value.encode(errors="ignore").decode():
+        return unicodedata.normalize("NFC", value)  # as labels are stored
+    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**63 and value % 1 == 0
+    if kind is int and whole:
+        return int(value)
+    meant = "text in UTF-8, such as '3'" if kind is str else "a whole number, such as 3"
+    raise ValueError(f"{name} is {meant}, and the filter asks for {value!r:.80} ({type(value).__name__})")

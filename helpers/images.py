@@ -91,9 +91,23 @@ class Gallery:
         """Whether every picture has a class: without that there is nothing to score against."""
         return bool(len(self.labels)) and bool(np.all(self.labels != ""))
 
-    def first(self, label: str) -> int:
-        """Return the row of the first picture of class `label`; 0 if there is none (in pictures of your own)."""
-        return int(np.argmax(self.labels == label))
+    def first(self, label: str, otherwise: int | None = None) -> int:
+        """Return the row of the first picture of class `label`; where there is none, `otherwise`, or ValueError."""
+        rows = np.flatnonzero(self.labels == label)
+        if not len(rows) and otherwise is None:
+            raise ValueError(f"there is no class {label!r}: choose one of {', '.join(self.classes) or 'no classes'}")
+        return int(rows[0]) if len(rows) else otherwise
+
+    def stand_ins(self, *labels: str) -> list[str]:
+        """Return these classes; where some are missing, own classes in their place (if there are two at least)."""
+        own = self.classes
+        if set(labels) <= set(own) or len(own) < 2:
+            return list(labels)
+        return [own[i % len(own)] for i in range(len(labels))]
+
+    def titles(self, rows: Iterable[int]) -> list[str]:
+        """Name pictures for a reader: the class in words, or the name of the file where there is no class."""
+        return [str(self.labels[i]).replace("_", " ") or self.paths[i].name for i in rows]
 
     def take(self, indices: Iterable[int]) -> "Gallery":
         """Return the gallery of the pictures at `indices` only, in that order; `skipped` is left empty."""

@@ -131,7 +131,7 @@ def results(
     ----------
     queries : sequence of M pictures
     query_labels : sequence of M str
-        ``""`` where there is no class: nothing is marked right or wrong then.
+        ``""`` where there is no class. Only a picture with a class, found for a query with one, is right or wrong.
     gallery : Gallery
         Where the results come from.
     indices : array of int, shape (M, k)
@@ -156,17 +156,17 @@ def results(
         found = []
         for rank, (ax, i) in enumerate(zip(axes[row, 1:], indices[row], strict=True), start=1):
             theirs = str(gallery.labels[i])
-            right = theirs == label
+            judged, right = bool(label and theirs), theirs == label
             score = f"   {scores[row][rank - 1]:.4g}" if scores is not None else ""
-            mark = ("  ✓ right" if right else "  ✗ wrong") if label else ""
+            mark = ("  ✓ right" if right else "  ✗ wrong") if judged else ""
             _mount(
                 ax,
                 gallery.paths[i],
                 "\n".join(filter(None, (f"{rank}.{mark}{score}", _words(theirs)))),
-                (RIGHT if right else WRONG) if label else QUERY,
-                frame=bool(label),
+                (RIGHT if right else WRONG) if judged else QUERY,
+                frame=judged,
             )
-            found.append(f"{theirs} ({'right' if right else 'wrong'})" if label else gallery.paths[i].name)
+            found.append(f"{theirs} ({'right' if right else 'wrong'})" if judged else gallery.paths[i].name)
         told.append(f"{name} {label}".strip() + f": found {', '.join(found)}")
     figure(fig, ". ".join(told) + ".")
 

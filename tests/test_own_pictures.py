@@ -112,3 +112,35 @@ def test_a_photograph_of_twelve_megapixels_becomes_the_same_row(tmp_path):
     Image.effect_mandelbrot((4000, 3000), (-2, -1, 1, 1), 50).convert("RGB").save(tmp_path / "large.jpg", quality=95)
     fast = images.pixel_matrix([tmp_path / "large.jpg"])
     assert abs(fast - images.pixel_matrix([images.open_rgb(tmp_path / "large.jpg")])).max() < 0.02
+
+
+def test_a_copy_of_a_query_is_named_also_under_another_name(tmp_path, monkeypatch, capsys):
+    for i in range(8):  # all files have the same size
+        Image.new("RGB", (9, 9), (20 * i, 0, 0)).save(tmp_path / f"{i}.bmp")
+    monkeypatch.setenv("COURSE_PICTURES", str(tmp_path))
+    images.load_pictures()
+    assert "copy" not in capsys.readouterr().out
+    shutil.copy(tmp_path / "1.bmp", tmp_path / "5.bmp")
+    images.load_pictures()
+    assert "1 of 2 queries have an exact copy in the gallery (1.bmp" in capsys.readouterr().out
+
+
+def test_the_classes_to_speak_of_are_those_that_are_there(folders):
+    own, flat = (images.load_gallery(folders / name) for name in ("three classes", "flat 12"))
+    assert own.stand_ins("old money", "car park") == ["old money", "car park"]
+    assert own.stand_ins("cat", "car park", "dog", "fish") == ["Kätzchen", "car park", "old money", "Kätzchen"]
+    assert flat.stand_ins("cat", "dog") == ["cat", "dog"]
+    assert own.take([0, 1]).stand_ins("cat", "dog") == ["cat", "dog"]
+    assert own.titles([0, 65]) == ["Kätzchen", "old money"] and flat.titles([0]) == [flat.paths[0].name]
+    assert own.first("old money") == 44 and own.first("cat", otherwise=-1) == -1
+    with pytest.raises(ValueError, match="no class 'cat': choose one of Kätzchen, car park, old money"):
+        own.first("cat")
+
+
+@pytest.mark.parametrize("folder, error", [("nowhere", FileNotFoundError), ("flat 1", ValueError)])
+def test_a_wrong_folder_is_told_in_one_line(folders, folder, error, monkeypatch):
+    monkeypatch.setenv("COURSE_PICTURES", str(folders / folder))
+    with pytest.raises(error) as raised:
+        images.load_pictures()
+    (line,) = raised.value._render_traceback_()  # IPython shows this in place of the traceback
+    assert line == f"{error.__name__}: {raised.value}"

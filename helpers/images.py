@@ -159,6 +159,13 @@ def open_rgb(path: PictureSource) -> Image.Image:
     return _open_rgb(path, draft=None)
 
 
+def open_small(path: PictureSource, side: int) -> Image.Image:
+    """Open as `open_rgb` does, and shrink what is larger than `side` × `side` pixels: of a large JPEG, much faster."""
+    picture = _open_rgb(path, draft=2 * side)
+    picture.thumbnail((side, side))
+    return picture
+
+
 def _open_rgb(path: PictureSource, draft: int | None) -> Image.Image:
     """Open as `open_rgb` does; with `draft`, let a JPEG come out smaller, but no side below `draft` pixels."""
     name = getattr(path, "name", "the upload") if hasattr(path, "read") else str(path)

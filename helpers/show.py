@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
-from helpers.images import Gallery, PictureSource, open_rgb
+from helpers.images import Gallery, PictureSource, open_rgb, open_small
 
 plt.style.use("petroff10")  # colours that readers with any colour vision can tell apart
 plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False})
@@ -218,9 +218,8 @@ def scatter(points: np.ndarray, gallery: Gallery, *, alt: str, every: int = 1) -
     """
     fig, ax = plt.subplots(figsize=(9, 7))
     for (x, y), path in zip(points[::every], gallery.paths[::every], strict=True):
-        thumbnail = open_rgb(path)
-        thumbnail.thumbnail((34, 34))
-        ax.add_artist(AnnotationBbox(OffsetImage(np.asarray(thumbnail)), (x, y), frameon=False))
+        thumbnail = np.asarray(open_small(path, 34))
+        ax.add_artist(AnnotationBbox(OffsetImage(thumbnail), (x, y), frameon=False))
     margin = 0.06 * np.ptp(points, axis=0)
     (left, bottom), (right, top) = points.min(axis=0) - margin, points.max(axis=0) + margin
     ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])

@@ -106,6 +106,8 @@ def grid(
         Side of a picture in inches (100 pixels an inch).
     """
     rows = -(-len(pictures) // columns)
+    if titles:  # long ones, such as the names of files, go on in the next line
+        titles = ["\n".join(textwrap.fill(line, int(12 * size)) for line in title.split("\n")) for title in titles]
     height = size + (0.25 * max(t.count("\n") + 1 for t in titles) if titles else 0.1)
     fig, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
     for ax in axes.flat:

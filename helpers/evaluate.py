@@ -1,6 +1,7 @@
 """Measure a ranking against the labels: precision, hits, average precision, and the scoreboard.
 
-A gallery picture is relevant when it has the query's class. The query itself must not be in the ranking.
+A gallery picture is relevant when it has the query's class. The query itself must not be in the ranking. The label
+``""`` means that nobody has named a class: to a query without one no picture is right or wrong, and its score is NaN.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,11 @@ def _relevant(ranked_labels: ArrayLike, query_labels: ArrayLike) -> np.ndarray:
     return ranked == queries[:, None]
 
 
+def _scored(values: np.ndarray, query_labels: ArrayLike) -> np.ndarray:
+    """Return the values as float64, NaN for the queries without a class."""
+    return np.where(np.asarray(query_labels) == "", np.nan, values)
+
+
 def _check_k(k: int) -> None:
     if k < 1:
         raise ValueError(f"k is how many of the first pictures count, at least 1, not {k}")
@@ -41,7 +47,7 @@ def precision_at_k(ranked_labels: ArrayLike, query_labels: ArrayLike, k: int) ->
     Returns
     -------
     ndarray of float64, shape (M,)
-        In [0, 1].
+        In [0, 1]; NaN for a query without a class (``""``).
 
     Raises
     ------
@@ -49,7 +55,7 @@ def precision_at_k(ranked_labels: ArrayLike, query_labels: ArrayLike, k: int) ->
         k is below 1, or the shapes do not fit.
     """
     _check_k(k)
-    return _relevant(ranked_labels, query_labels)[:, :k].sum(axis=1) / k
+    return _scored(_relevant(ranked_labels, query_labels)[:, :k].sum(axis=1) / k, query_labels)
 
 
 def hit_at_k(ranked_labels: ArrayLike, query_labels: ArrayLike, k: int) -> np.ndarray:
@@ -58,7 +64,7 @@ def hit_at_k(ranked_labels: ArrayLike, query_labels: ArrayLike, k: int) -> np.nd
     Parameters, return value and errors are those of `precision_at_k`.
     """
     _check_k(k)
-    return _relevant(ranked_labels, query_labels)[:, :k].any(axis=1).astype(np.float64)
+    return _scored(_relevant(ranked_labels, query_labels)[:, :k].any(axis=1), query_labels)
 
 
 def average_precision(ranked_labels: ArrayLike, query_labels: ArrayLike) -> np.ndarray:
@@ -83,7 +89,7 @@ def average_precision(ranked_labels: ArrayLike, query_labels: ArrayLike) -> np.n
     ValueError
         The shapes do not fit.
     """
-    relevant = _relevant(ranked_labels, query_labels)
+    relevant = _relevant(ranked_labels, query_labels) & (np.asarray(ranked_labels) != "")
     ranks = np.arange(1, relevant.shape[1] + 1)
     precision_at_rank = relevant.cumsum(axis=1) / ranks
     total = relevant.sum(axis=1)
@@ -144,6 +150,18 @@ def interval(values: ArrayLike) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def can_score(gallery_labels: ArrayLike, query_labels: ArrayLike) -> bool:
+    """Tell whether any query has a class that the gallery has; where none has, a printed line says so."""
+    labels, asked = np.asarray(gallery_labels), np.asarray(query_labels)
+    if np.all(labels == "") or np.all(asked == ""):
+        print("These pictures have no classes, so nothing can be scored: judge by eye, or sort them into folders.")
+        return False
+    if not np.isin(asked[asked != ""], labels).any():
+        print("No query has a class that the gallery has, so nothing can be scored.")
+        return False
+    return True
+
+
 def scoreboard(
     rankings: Mapping[str, ArrayLike],
     gallery_labels: ArrayLike,
@@ -152,8 +170,9 @@ def scoreboard(
 ) -> pd.DataFrame:
     """Put methods side by side: one row a method, the measures of the course as columns.
 
-    Queries whose class the gallery lacks cannot be answered by any method; they are left out, and a printed line
-    says how many there are.
+    Queries without a class, or with one that the gallery lacks, cannot be answered by any method. They are left out.
+    Printed lines say how many there are, and what scores can mean where the gallery has one class only, or fewer than
+    five pictures of some.
 
     Parameters
     ----------
@@ -169,22 +188,29 @@ def scoreboard(
     pandas.DataFrame
         Index: the names. Columns ``P@1``, ``P@5``, ``hit@5``, ``mAP`` (means over queries), for each the ends of its
         95 % interval in ``P@1 low``, ``P@1 high`` and so on, ``mAP macro`` (mean over classes of the class's mean), and
-        ``ms`` (time a query in milliseconds, NaN where `seconds` has none). With no labels at all: no rows.
+        ``ms`` (time a query in milliseconds, NaN where `seconds` has none). No rows where `can_score` is False.
 
     Raises
     ------
     ValueError
-        A ranking has another shape than (M, N), or there is no query whose class is in the gallery.
+        A ranking has another shape than (M, N).
     """
     gallery_labels, query_labels = np.asarray(gallery_labels), np.asarray(query_labels)
-    if np.all(gallery_labels == "") or np.all(query_labels == ""):
-        print("These pictures have no classes, so nothing can be scored: judge by eye, or sort them into folders.")
+    if not can_score(gallery_labels, query_labels):
         return pd.DataFrame(columns=["P@1", "P@5", "hit@5", "mAP", "mAP macro", "ms"], dtype=float)
-    answerable = np.isin(query_labels, gallery_labels)
-    if not answerable.any():
-        raise ValueError("no query has a class that the gallery has: there is nothing to score")
-    if not answerable.all():
-        print(f"{(~answerable).sum()} of {len(answerable)} queries are left out: the gallery lacks their class")
+    named, found_here = query_labels != "", np.isin(query_labels, gallery_labels)
+    answerable = named & found_here
+    if not named.all():
+        print(f"{(~named).sum()} of {len(named)} queries are left out: they have no class")
+    if (lacking := (named & ~found_here).sum()) > 0:
+        print(f"{lacking} of {len(named)} queries are left out: the gallery lacks their class")
+    names, counts = np.unique(gallery_labels, return_counts=True)
+    to_find = counts[np.searchsorted(names, query_labels[answerable])]
+    if len(names) == 1:
+        print("The gallery has one class only. Every answer is right, so these scores say nothing about a method.")
+    if (few := (to_find < 5).sum()) > 0:
+        best = np.minimum(to_find / 5, 1).mean()
+        print(f"{few} of {len(to_find)} queries have fewer than 5 pictures to find: P@5 can be {best:.2f} at best")
     rows = {}
     for name, ranking in rankings.items():
         ranking = np.asarray(ranking)

@@ -26,7 +26,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 from PIL import Image
 
-from helpers.images import Gallery, PictureSource, open_rgb, spelled, to_rgb
+from helpers.images import Gallery, PictureSource, open_rgb, open_small, spelled, to_rgb
 
 plt.style.use("petroff10")  # colours that readers with any colour vision can tell apart
 plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False})
@@ -182,8 +182,8 @@ def grid(
         Side of a picture in inches (100 pixels an inch).
     """
     rows = -(-len(pictures) // columns)
-    if titles:
-        titles = ["\n".join(_cut(line, max(24, int(16 * size))) for line in title.split("\n")[:4]) for title in titles]
+    if titles:  # long ones, such as the names of files, go on in the next line
+        titles = ["\n".join(textwrap.fill(line, int(12 * size)) for line in title.split("\n")[:4]) for title in titles]
     height = size + (0.25 * max(t.count("\n") + 1 for t in titles) if titles else 0.1)
     fig, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
     for ax in axes.flat:
@@ -209,7 +209,7 @@ def results(
     ----------
     queries : sequence of M pictures
     query_labels : sequence of M str
-        ``""`` where there is no class: nothing is marked right or wrong then.
+        ``""`` where there is no class. Only a picture with a class, found for a query with one, is right or wrong.
     gallery : Gallery
         Where the results come from.
     indices : array of int, shape (M, k)
@@ -234,17 +234,17 @@ def results(
         found = []
         for rank, (ax, i) in enumerate(zip(axes[row, 1:], indices[row], strict=True), start=1):
             theirs = str(gallery.labels[i])
-            right = theirs == label
+            judged, right = bool(label and theirs), theirs == label
             score = f"   {scores[row][rank - 1]:.4g}" if scores is not None else ""
-            mark = ("  ✓ right" if right else "  ✗ wrong") if label else ""
+            mark = ("  ✓ right" if right else "  ✗ wrong") if judged else ""
             _mount(
                 ax,
                 gallery.paths[i],
                 "\n".join(filter(None, (f"{rank}.{mark}{score}", _words(theirs)))),
-                (RIGHT if right else WRONG) if label else QUERY,
-                frame=bool(label),
+                (RIGHT if right else WRONG) if judged else QUERY,
+                frame=judged,
             )
-            found.append(f"{theirs} ({'right' if right else 'wrong'})" if label else spelled(gallery.paths[i].name))
+            found.append(f"{theirs} ({'right' if right else 'wrong'})" if judged else spelled(gallery.paths[i].name))
         told.append(f"{name} {label}".strip() + f": found {', '.join(found)}")
     figure(fig, ". ".join(told) + ".")
 
@@ -296,9 +296,8 @@ def scatter(points: np.ndarray, gallery: Gallery, *, alt: str, every: int = 1) -
     """
     fig, ax = plt.subplots(figsize=(9, 7))
     for (x, y), path in zip(points[::every], gallery.paths[::every], strict=True):
-        thumbnail = open_rgb(path)
-        thumbnail.thumbnail((34, 34))
-        ax.add_artist(AnnotationBbox(OffsetImage(np.asarray(thumbnail)), (x, y), frameon=False))
+        thumbnail = np.asarray(open_small(path, 34))
+        ax.add_artist(AnnotationBbox(OffsetImage(thumbnail), (x, y), frameon=False))
     margin = 0.06 * np.ptp(points, axis=0)
     (left, bottom), (right, top) = points.min(axis=0) - margin, points.max(axis=0) + margin
     ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])

@@ -170,8 +170,8 @@ class Index:
         if not wanted:
             path, reason = report.skipped[-1]
             raise OSError(
-                f"no picture of {gallery.root} can be read now ({spelled(path.name)} {reason}): nothing was changed in the "
-                "index. Is the disk still there?"
+                f"no picture of {gallery.root} can be read now ({spelled(path.name)} {reason}): nothing was changed in "
+                "the index. Is the disk still there?"
             )
         self._note(root=root)
 

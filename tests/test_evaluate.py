@@ -107,8 +107,47 @@ def test_scoreboard_leaves_out_what_cannot_be_answered_and_says_so(capsys):
     board = evaluate.scoreboard({"x": ranking}, GALLERY_LABELS, np.array(["a", "zebra"]))
     assert board.loc["x", "P@1"] == 1
     assert "1 of 2 queries are left out" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="nothing to score"):
-        evaluate.scoreboard({"x": ranking}, GALLERY_LABELS, np.array(["y", "z"]))
+    assert evaluate.scoreboard({"x": ranking}, GALLERY_LABELS, np.array(["y", "z"])).empty
+    assert "nothing can be scored" in capsys.readouterr().out
+
+
+def test_pictures_without_a_class_are_neither_right_nor_wrong():
+    ranked = np.array([["", "a", ""], ["", "", "a"]])
+    for measure in (evaluate.precision_at_k, evaluate.hit_at_k):
+        values = measure(ranked, np.array(["", "a"]), 2)
+        assert np.isnan(values[0]) and values[1] == 0
+    values = evaluate.average_precision(ranked, np.array(["", "a"]))
+    assert np.isnan(values[0]) and values[1] == pytest.approx(1 / 3)
+
+
+def test_scoreboard_leaves_out_queries_without_a_class(capsys):
+    labels = np.array(["a", "", "a", "", "a", "a", "a"])
+    rankings = {"x": [[0, 2, 4, 5, 6, 1, 3], [1, 3, 0, 2, 4, 5, 6]]}
+    board = evaluate.scoreboard(rankings, labels, np.array(["a", ""]))
+    assert board.loc["x", ["P@1", "P@5", "hit@5", "mAP", "mAP macro"]].tolist() == [1] * 5
+    assert capsys.readouterr().out == "1 of 2 queries are left out: they have no class\n"
+
+
+def test_scoreboard_says_what_scores_can_mean(capsys):
+    labels = np.array(["a"] * 6 + ["b"] * 2)
+    rankings = {"x": [list(range(8)), [6, 7, 0, 1, 2, 3, 4, 5]]}
+    board = evaluate.scoreboard(rankings, labels, np.array(["a", "b"]))
+    assert board.loc["x", "P@5"] == pytest.approx(0.7)
+    assert capsys.readouterr().out == "1 of 2 queries have fewer than 5 pictures to find: P@5 can be 0.70 at best\n"
+    evaluate.scoreboard({"x": [range(6)]}, labels[:6], np.array(["a"]))
+    assert "one class only" in capsys.readouterr().out
+    evaluate.scoreboard({"x": [range(10)]}, np.array(["a"] * 5 + ["b"] * 5), np.array(["a"]))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("gallery, queries, said", [
+    (["a", "b"], ["b"], ""), (["", "b"], ["b", ""], ""),
+    (["", ""], [""], "no classes"), (["a", "b"], [""], "no classes"), (["", ""], ["a"], "no classes"),
+    (["a", ""], ["b", ""], "No query has a class that the gallery has"),
+])  # fmt: skip
+def test_can_score(gallery, queries, said, capsys):
+    assert evaluate.can_score(gallery, queries) == (not said)
+    assert said in capsys.readouterr().out
 
 
 def test_scoreboard_of_one_class_is_perfect_and_of_none_is_empty(capsys):

@@ -338,7 +338,10 @@ def test_take_keeps_order_and_labels(tmp_path):
         (tmp_path / name).mkdir()
         quarters().save(tmp_path / name / "x.png")
     part = images.load_gallery(tmp_path).take([2, 0])
-    assert (part.first("a"), part.first("c"), part.ids) == (1, 0, ["c/x.png", "a/x.png"])
+    assert (part.first("a"), part.first("c"), part.first("not there", otherwise=1)) == (1, 0, 1)
+    assert part.ids == ["c/x.png", "a/x.png"]
+    with pytest.raises(ValueError, match="no picture is of the class 'not there'.*a, c"):
+        part.first("not there")
     assert part.labels.tolist() == ["c", "a"] and [p.parent.name for p in part.paths] == ["c", "a"]
 
 

@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -41,7 +41,7 @@ def agrees(
     inputs : sequence of tuples
         The arguments of each call: two at least, on which usual slips lead to different answers.
     mistakes : mapping of str to callable, optional
-        What to say, and a function that makes this mistake: it is said if all wrong answers are those of the mistake.
+        What to say, and a function that makes this mistake: it is said if all answers are those of this function.
     without_loop : bool
         Also ask that the work in Python does not grow with the rows of the last argument.
 
@@ -84,7 +84,7 @@ def _judge(
             answer = function(*given)
             kept = all(np.array_equal(a, b) for a, b in zip(arguments, given, strict=True) if _is_copied(a))
         except (Exception, SystemExit) as error:
-            return f"Not yet: {call} stopped with {_in_words(error)}"
+            return f"Not yet: {call} stopped with {_in_words(error)}{_outside(function, names)}"
         if answer is ...:
             return "Not solved yet: replace the … with your own code, run the cell, then run this one again."
         if answer is None:
@@ -96,11 +96,13 @@ def _judge(
     wrong = [answer for answer in answers if _problem(*answer[2:])]
     with np.errstate(all="ignore"):  # a mistake may well divide by zero
         for advice, mistake in mistakes.items():
-            if wrong and all(_equal(yours, mistake(*arguments)) for arguments, _, yours, _ in wrong):
+            if wrong and all(_equal(yours, mistake(*arguments)) for arguments, _, yours, _ in answers):
                 return f"Not yet: {advice}"
     if wrong:
         _, call, yours, right = wrong[0]
-        return f"Not yet: {call} {_problem(yours, right)}{_outside(function, names, answers)}"
+        same = len(answers) > 1 and all(np.array_equal(answers[0][2], answer[2]) for answer in answers)
+        hint = " It is the same for all inputs: does your function use its arguments?" if same else ""
+        return f"Not yet: {call} {_problem(yours, right)}{_outside(function, names) or hint}"
     if without_loop:
         few, many = (extreme(inputs, key=lambda arguments: len(arguments[-1])) for extreme in (min, max))
         try:
@@ -109,7 +111,7 @@ def _judge(
             return f"Not yet: called once more, {name} stopped with {_in_words(error)}"
         if more >= len(many[-1]) - len(few[-1]):
             return "Not yet: the values are right, and your function works row by row. Let NumPy take all rows at once."
-    also = ", and there is no loop in it" if without_loop else ""
+    also = ", and not row by row" if without_loop else ""
     return f"✓ Correct for the {len(inputs)} inputs tried here{also}. Other inputs were not tried, nor how fast it is."
 
 
@@ -194,17 +196,19 @@ def _problem(yours: np.ndarray | str, right: np.ndarray) -> str:
     return f"should be {right[first]:.6g}{place}, and is {yours[first]:.6g}."
 
 
-def _outside(function: Callable, names: dict, answers: list[tuple]) -> str:
-    """Say what a wrong function seems to take from elsewhere than its arguments."""
-    read = dis.get_instructions(function) if inspect.isfunction(function) else ()
-    arrays = {
-        step.argval for step in read if step.opname == "LOAD_GLOBAL" and isinstance(names.get(step.argval), np.ndarray)
-    }
-    if arrays:
-        return f" It uses {' and '.join(sorted(arrays))} from outside: use the arguments."
-    _, _, first, _ = answers[0]
-    same = len(answers) > 1 and not isinstance(first, str) and all(_equal(yours, first) for _, _, yours, _ in answers)
-    return " It is the same for all inputs: does your function use its arguments?" if same else ""
+def _outside(function: Callable, names: dict) -> str:
+    """Name the arrays that a wrong function takes from elsewhere than its arguments."""
+    steps = dis.get_instructions(function) if inspect.isfunction(function) else ()
+    arrays = {s.argval for s in steps if s.opname == "LOAD_GLOBAL" and isinstance(names.get(s.argval), np.ndarray)}
+    return f" It uses {' and '.join(sorted(arrays))} from outside: use the arguments." if arrays else ""
+
+
+class _Rows(np.ndarray):
+    """A matrix that hands out its rows by a step of Python for each, where `_steps` sees it."""
+
+    def __iter__(self) -> Iterator:
+        rows = self.view(np.ndarray)
+        return (row for row in rows) if self.ndim > 1 else iter(rows)
 
 
 def _steps(function: Callable, arguments: tuple) -> int:
@@ -220,7 +224,7 @@ def _steps(function: Callable, arguments: tuple) -> int:
     before = sys.gettrace()
     sys.settrace(count)
     try:
-        function(*_copies(arguments))
+        function(*(a.view(_Rows) if isinstance(a, np.ndarray) else a for a in _copies(arguments)))
     finally:
         sys.settrace(before)
     return steps

@@ -128,6 +128,7 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ("return (ranked_labels[:10] == query_label).sum() / k", "and is"),
         ("return (ranked_labels[:k] == query_label).sum() / 10", "and is"),
         ("return (ranked_labels[: k + 1] == query_label).mean()", "and is"),
+        ("return sum(query_label in label for label in ranked_labels[:k]) / k", "and is"),
         ("return 0.6", "the same for all inputs"),
         ("return '0.6'", "should be numbers, and is text"),
         ("return str((ranked_labels[:k] == query_label).mean())", "should be numbers, and is text"),
@@ -160,7 +161,7 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ("return relevant.sum() / (np.flatnonzero(relevant)[-1] + 1)", "at the last relevant"),
         ("return 1 / (np.argmax(relevant) + 1)", "first relevant picture only"),
         ("return (np.cumsum(relevant) / np.arange(1, len(relevant) + 1))[relevant]", "should be one number"),
-        ("return 0.6416666666666667", "and is|the same"),
+        ("return 0.6238095238095238", "and is|the same"),
         ("r = relevant[:5]\nreturn (np.cumsum(r) / np.arange(1, len(r) + 1))[r].sum() / relevant.sum()", "and is"),
         ("relevant[::-1].sort()\nreturn relevant.mean()", "changes what it is given"),
         ("return (np.cumsum(relevant) / np.arange(1, len(relevant) + 1))[relevant].mean() + 1j", "complex"),
@@ -244,6 +245,8 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ("return G @ query", "stopped with ValueError"),
         ("return [row @ query for row in gallery_rows]", "row by row"),
         ("return np.fromiter((row @ query for row in gallery_rows), float)", "row by row"),
+        ("return np.array(list(map(query.dot, gallery_rows)))", "row by row"),
+        ("return np.fromiter(map(np.sum, gallery_rows * query), float)", "row by row"),
         ("return np.argsort(-gallery_rows @ query)", "and is"),
         ("return (gallery_rows @ query).astype('f2')", "and is"),
         ("return np.ma.masked_less(gallery_rows @ query, 0)", "partly masked"),
@@ -265,7 +268,7 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ("return (picture_vectors @ name_vectors.T).argmax(axis=1).astype(str)", "rows.*and is text"),
         ("return np.array(prompts * 3)[(picture_vectors @ name_vectors.T).argmax(axis=1)]", "rows.*and is text"),
         ("return (Q @ N.T).argmax(axis=1)", "of shape|and is"),
-        ("return (picture_vectors @ N.T).argmax(axis=1)", "stopped with ValueError"),
+        ("return (picture_vectors @ N.T).argmax(axis=1)", "stopped with ValueError.*uses N from outside"),
         ("return np.zeros(len(picture_vectors), int)", "and is 0"),
         (
             "return (picture_vectors @ name_vectors.T).argmax(axis=1)[:, None]",
@@ -273,7 +276,7 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ),
     ],
     "class_vector": [
-        ("return encoder.encode_texts([t.format(name) for t in templates]).mean(axis=0)", "divide it by its length"),
+        ("return encoder.encode_texts([t.format(name) for t in templates]).mean(axis=0)", "divide by its length"),
         ("return encoder.encode_texts([t.format(name) for t in templates]).sum(axis=0)", "this is the sum"),
         (
             "mean = encoder.encode_texts(templates).mean(axis=0)\nreturn mean / np.linalg.norm(mean)",
@@ -374,7 +377,7 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ("return np.array([1, 0.6, -0.25])", "'l2'.*of shape"),
         (
             "return 1 - distances / 2 if space == 'l2' else distances if space == 'ip' else 1 - distances",
-            "still distances",
+            "'ip'.*and is",
         ),
         ("distances /= 2 if space == 'l2' else 1\nreturn 1 - distances", "changes what it is given"),
         ("return 0.6", "of shape"),
@@ -457,6 +460,8 @@ RIGHT = {  # other ways than that of the solution
         "return query @ gallery_rows.T",
         "return metrics.cosine(query[None], gallery_rows)[0]",
         "return np.dot(gallery_rows, query).tolist()",
+        "return list(query @ gallery_rows.T)",
+        "return sum(gallery_rows[:, i] * query[i] for i in range(len(query)))",
     ],
     "nearest_name": [
         "return metrics.rank(picture_vectors, name_vectors, 'cosine', 1)[0][:, 0]",

@@ -84,7 +84,9 @@ def _judge(
             answer = function(*given)
             kept = all(np.array_equal(a, b) for a, b in zip(arguments, given, strict=True) if _is_copied(a))
         except (Exception, SystemExit) as error:
-            return f"Not yet: {call} stopped with {_in_words(error)}{_outside(function, names)}"
+            lines = [frame.line for frame in traceback.extract_tb(error.__traceback__, limit=2)[1:] if frame.line]
+            where = f" (in the line: {lines[0]})" if lines else ""
+            return f"Not yet: {call} stopped with {_in_words(error)}{where}.{_outside(function, names)}"
         if answer is ...:
             return "Not solved yet: replace the … with your own code, run the cell, then run this one again."
         if answer is None:
@@ -108,7 +110,7 @@ def _judge(
         try:
             more = _steps(function, many) - _steps(function, few)
         except (Exception, SystemExit) as error:
-            return f"Not yet: called once more, {name} stopped with {_in_words(error)}"
+            return f"Not yet: called once more, {name} stopped with {_in_words(error)}."
         if more >= len(many[-1]) - len(few[-1]):
             return "Not yet: the values are right, and your function works row by row. Let NumPy take all rows at once."
     also = ", and not row by row" if without_loop else ""
@@ -132,14 +134,13 @@ def _told(argument: Any) -> str:
 
 
 def _in_words(error: BaseException) -> str:
-    """Name the error and the line of the reader's function that it comes from."""
-    said = (traceback.format_exception_only(error)[-1].strip().splitlines() or [type(error).__name__])[0][:200]
-    lines = [frame.line for frame in traceback.extract_tb(error.__traceback__, limit=2)[1:] if frame.line]
-    return (f"{said} (in the line: {lines[0]})" if lines else said).encode("utf-8", "replace").decode()
+    said = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
+    return said[:200].encode("utf-8", "replace").decode()
 
 
 def _numbers(answer: Any) -> np.ndarray | str:
     """Return the answer as an array of numbers, or say what it is instead."""
+    others = {"b": "True and False", "U": "text", "S": "text", "c": "complex numbers", "M": "dates", "m": "times"}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -149,22 +150,15 @@ def _numbers(answer: Any) -> np.ndarray | str:
             if np.ma.is_masked(array):
                 return "partly masked"
             array = np.asarray(array.data)
-            if array.dtype.kind == "O" and all(isinstance(value, Real) for value in array.flat):
+            if array.dtype.kind == "O":
+                odd = [type(value).__name__ for value in array.flat if not isinstance(value, Real)]
+                if odd:
+                    return f"{type(answer).__name__} that holds {odd[0]}" if array.ndim else odd[0]
                 array = array.astype(np.float64)
-            other = {
-                "b": "True and False",
-                "U": "text",
-                "S": "text",
-                "c": "complex numbers",
-                "M": "dates",
-                "m": "times",
-            }
-            if array.dtype.kind in "iuf":
-                return array
-            of = f" of {type(array.flat[0]).__name__}" if array.dtype.kind == "O" and array.size and array.ndim else ""
-            return other.get(array.dtype.kind, f"{type(answer).__name__}{of}")
-    except (Exception, SystemExit):
-        return "something that NumPy makes no array of (rows of different lengths?)"
+            return array if array.dtype.kind in "iuf" else others.get(array.dtype.kind, f"of type {array.dtype}")
+    except (Exception, SystemExit) as error:
+        why = "rows of different lengths?" if isinstance(error, ValueError) else _in_words(error)
+        return f"something that NumPy makes no array of ({why})"
 
 
 def _equal(yours: np.ndarray | str, right: Any) -> bool:

@@ -1,52 +1,224 @@
 """Tell a reader whether an exercise is solved and, where the mistake is a known one, which it is."""
 
-from collections.abc import Mapping
+import ast
+import copy
+import dis
+import inspect
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from IPython import get_ipython
+
+TOLERANCE = 1e-4
+"""The largest difference allowed, as a share of the largest expected value: float32 passes, float16 does not."""
 
 
-def close(yours: Any, expected: Any, mistakes: Mapping[str, Any] | None = None, tolerance: float = 1e-6) -> None:
-    """Print whether `yours` equals `expected`, or what seems to be wrong with it.
+def agrees(
+    name: str,
+    reference: Callable[..., Any],
+    inputs: Sequence[tuple],
+    mistakes: Mapping[str, Callable[..., Any]] | None = None,
+    *,
+    without_loop: bool = False,
+) -> bool:
+    """Print whether the reader's function does what `reference` does, or what seems to be wrong with it.
 
-    Nothing is raised: the notebook goes on, solved or not.
+    The function gets copies of arrays and lists. Whatever it raises or returns, nothing is raised here, so that the
+    notebook goes on, solved or not. (Stopping the kernel still stops it.)
 
     Parameters
     ----------
-    yours : anything that NumPy makes an array of
-        What the reader's code returned; ``None`` or ``...`` counts as not started.
-    expected : array_like
-        The right answer.
-    mistakes : mapping of str to array_like, optional
-        What to say, and the value that this mistake leads to.
-    tolerance : float
-        The largest difference allowed, relative to the largest expected value.
+    name : str
+        The reader's function, by its name in the notebook: it need not be there.
+    reference : callable
+        Returns the right answer, a number or an array, for the same arguments.
+    inputs : sequence of tuples
+        The arguments of each call: two at least, on which usual slips lead to different answers.
+    mistakes : mapping of str to callable, optional
+        What to say, and a function that makes this mistake: it is said if all answers are those of this function.
+    without_loop : bool
+        Also ask that the work in Python does not grow with the rows of the last argument.
+
+    Returns
+    -------
+    bool
+        Whether all answers are right.
     """
-    if yours is None or yours is ...:
-        print("Not solved yet: replace the … with your own code, run the cell, then run this one again.")
-        return
+    names = inspect.currentframe().f_back.f_globals
+    said = _syntax_error(name) or _judge(name, names, reference, inputs, mistakes or {}, without_loop)
+    print(said)
+    return said.startswith("✓")
+
+
+def _syntax_error(name: str) -> str:
+    """Say that the last cell to define `name` is no Python, so that an older function is still there."""
+    shell = get_ipython()
+    for cell in reversed(shell.history_manager.input_hist_parsed if shell else []):
+        if re.search(rf"^\s*\w+\s+{name}\b|^{name}\s*=", cell, re.MULTILINE):
+            try:
+                ast.parse(cell)
+            except SyntaxError as error:
+                again = "Mend it, run it, then run this one again."
+                return f"Not yet: the cell of {name} did not run. Its line {error.lineno}: {error.msg}. {again}"
+            break
+    return ""
+
+
+def _judge(
+    name: str, names: dict, reference: Callable, inputs: Sequence[tuple], mistakes: Mapping, without_loop: bool
+) -> str:
+    function = names.get(name)
+    if not callable(function):
+        return f"Not yet: there is no function {name}. Run the cell of the exercise, then this one again."
+    answers = []
+    for arguments in inputs:
+        call = f"{name}({', '.join(map(_told, arguments))})"
+        given = _copies(arguments)
+        try:
+            answer = function(*given)
+            kept = all(np.array_equal(a, b) for a, b in zip(arguments, given, strict=True) if _is_copied(a))
+        except (Exception, SystemExit) as error:
+            lines = [frame.line for frame in traceback.extract_tb(error.__traceback__, limit=2)[1:] if frame.line]
+            where = f" (in the line: {lines[0]})" if lines else ""
+            return f"Not yet: {call} stopped with {_in_words(error)}{where}.{_outside(function, names)}"
+        if answer is ...:
+            return "Not solved yet: replace the … with your own code, run the cell, then run this one again."
+        if answer is None:
+            return f"Not solved yet: {name} returns nothing. Is a return missing?"
+        if not kept:
+            return f"Not yet: {name} changes what it is given, so that later cells would go on with something else."
+        answers.append((arguments, call, _numbers(answer), np.asarray(reference(*arguments))))
+
+    wrong = [answer for answer in answers if _problem(*answer[2:])]
+    with np.errstate(all="ignore"):  # a mistake may well divide by zero
+        for advice, mistake in mistakes.items():
+            if wrong and all(_equal(yours, mistake(*arguments)) for arguments, _, yours, _ in answers):
+                return f"Not yet: {advice}"
+    if wrong:
+        _, call, yours, right = wrong[0]
+        same = len(answers) > 1 and all(np.array_equal(answers[0][2], answer[2]) for answer in answers)
+        hint = " It is the same for all inputs: does your function use its arguments?" if same else ""
+        return f"Not yet: {call} {_problem(yours, right)}{_outside(function, names) or hint}"
+    if without_loop:
+        few, many = (extreme(inputs, key=lambda arguments: len(arguments[-1])) for extreme in (min, max))
+        try:
+            more = _steps(function, many) - _steps(function, few)
+        except (Exception, SystemExit) as error:
+            return f"Not yet: called once more, {name} stopped with {_in_words(error)}."
+        if more >= len(many[-1]) - len(few[-1]):
+            return "Not yet: the values are right, and your function works row by row. Let NumPy take all rows at once."
+    also = ", and not row by row" if without_loop else ""
+    return f"✓ Correct for the {len(inputs)} inputs tried here{also}. Other inputs were not tried, nor how fast it is."
+
+
+def _is_copied(argument: Any) -> bool:
+    return isinstance(argument, np.ndarray | list)
+
+
+def _copies(arguments: tuple) -> list:
+    return [copy.copy(argument) if _is_copied(argument) else argument for argument in arguments]
+
+
+def _told(argument: Any) -> str:
+    """Write an argument as briefly as it can be told from others."""
+    if isinstance(argument, np.ndarray):
+        rounded = argument.round(3) if argument.dtype.kind == "f" else argument
+        return str(rounded.tolist()) if argument.size <= 12 else f"array of shape {argument.shape}"
+    return repr(argument) if isinstance(argument, str | int | float | list) else type(argument).__name__
+
+
+def _in_words(error: BaseException) -> str:
+    said = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
+    return said[:200].encode("utf-8", "replace").decode()
+
+
+def _numbers(answer: Any) -> np.ndarray | str:
+    """Return the answer as an array of numbers, or say what it is instead."""
+    others = {"b": "True and False", "U": "text", "S": "text", "c": "complex numbers", "M": "dates", "m": "times"}
     try:
-        values, right = np.asarray(yours, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    except (TypeError, ValueError):
-        print(f"Not yet: expected numbers, and got {type(yours).__name__}.")
-        return
-    if values.shape != right.shape:
-        print(f"Not yet: the shape should be {right.shape}, and yours is {values.shape}.")
-        return
-    if _equal(values, right, tolerance):
-        difference = float(np.abs(values - right).max(initial=0))
-        print(f"✓ Correct: the largest difference is {'below 1e-6' if difference < 1e-6 else f'{difference:.0e}'}.")
-        return
-    for advice, wrong in (mistakes or {}).items():
-        wrong = np.asarray(np.nan if wrong is None else wrong, dtype=np.float64)
-        if wrong.shape == right.shape and _equal(values, wrong, tolerance):
-            print(f"Not yet: {advice}")
-            return
-    worst = np.unravel_index(np.nanargmax(np.abs(values - right)), right.shape) if np.isfinite(values).any() else ()
-    place = f" at {tuple(int(i) for i in worst)}" if worst else ""
-    print(f"Not yet: expected {right[worst]:.6g}{place}, and got {values[worst]:.6g}.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if isinstance(answer, range) and len(answer) > 10**7:
+                return "a range of millions"
+            array = np.ma.asarray(answer)
+            if np.ma.is_masked(array):
+                return "partly masked"
+            array = np.asarray(array.data)
+            if array.dtype.kind == "O":
+                odd = [type(value).__name__ for value in array.flat if not isinstance(value, Real)]
+                if odd:
+                    return f"{type(answer).__name__} that holds {odd[0]}" if array.ndim else odd[0]
+                array = array.astype(np.float64)
+            return array if array.dtype.kind in "iuf" else others.get(array.dtype.kind, f"of type {array.dtype}")
+    except (Exception, SystemExit) as error:
+        why = "rows of different lengths?" if isinstance(error, ValueError) else _in_words(error)
+        return f"something that NumPy makes no array of ({why})"
 
 
-def _equal(values: np.ndarray, right: np.ndarray, tolerance: float) -> bool:
-    scale = max(1.0, float(np.abs(right).max(initial=0)))
-    return bool(np.allclose(values, right, rtol=0, atol=tolerance * scale, equal_nan=True))
+def _equal(yours: np.ndarray | str, right: Any) -> bool:
+    right = np.asarray(right, dtype=np.float64)
+    if isinstance(yours, str) or yours.shape != right.shape:
+        return False
+    return bool(_close(yours, right).all())
+
+
+def _close(yours: np.ndarray, right: np.ndarray) -> np.ndarray:
+    largest = np.abs(right[np.isfinite(right)]).max(initial=0)
+    return np.isclose(yours, right, rtol=0, atol=TOLERANCE * (largest or 1), equal_nan=True)
+
+
+def _problem(yours: np.ndarray | str, right: np.ndarray) -> str:
+    """Say what is wrong with an answer; nothing if it is right."""
+    whole = right.dtype.kind in "iu"
+    if isinstance(yours, str):
+        return f"should be {'rows, which are whole numbers' if whole else 'numbers'}, and is {yours}."
+    if yours.shape != right.shape:
+        forms = [f"of shape {form}" if form else "one number" for form in (right.shape, yours.shape)]
+        return f"should be {forms[0]}, and is {forms[1]}."
+    if whole and yours.dtype.kind == "f" and right.size:
+        return f"should be rows, which are whole numbers, and is {yours.dtype}: nothing can be looked up with that."
+    if _equal(yours, right):
+        return ""
+    first = np.unravel_index(np.argmin(_close(yours, right)), right.shape)
+    place = f" at {tuple(map(int, first))}" if first else ""
+    return f"should be {right[first]:.6g}{place}, and is {yours[first]:.6g}."
+
+
+def _outside(function: Callable, names: dict) -> str:
+    """Name the arrays that a wrong function takes from elsewhere than its arguments."""
+    steps = dis.get_instructions(function) if inspect.isfunction(function) else ()
+    arrays = {s.argval for s in steps if s.opname == "LOAD_GLOBAL" and isinstance(names.get(s.argval), np.ndarray)}
+    return f" It uses {' and '.join(sorted(arrays))} from outside: use the arguments." if arrays else ""
+
+
+class _Rows(np.ndarray):
+    """A matrix that hands out its rows by a step of Python for each, where `_steps` sees it."""
+
+    def __iter__(self) -> Iterator:
+        rows = self.view(np.ndarray)
+        return (row for row in rows) if self.ndim > 1 else iter(rows)
+
+
+def _steps(function: Callable, arguments: tuple) -> int:
+    """Return how many steps of Python the call takes, those in libraries included."""
+    steps = 0
+
+    def count(frame: Any, event: str, argument: Any) -> Callable:
+        nonlocal steps
+        steps += 1
+        frame.f_trace_opcodes = True
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        function(*(a.view(_Rows) if isinstance(a, np.ndarray) else a for a in _copies(arguments)))
+    finally:
+        sys.settrace(before)
+    return steps

@@ -10,7 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
 
-from helpers import check, evaluate, images, show
+from helpers import evaluate, images, show
 
 
 @pytest.fixture
@@ -75,21 +75,6 @@ def test_an_empty_scoreboard_shows_nothing():
     with capture_output() as captured:
         show.scoreboard(evaluate.scoreboard({"x": [[0]]}, np.array([""]), np.array([""])))
     assert captured.outputs == []
-
-
-@pytest.mark.parametrize("yours, said", [
-    (None, "Not solved yet"),
-    (..., "Not solved yet"),
-    ([3.0, 4.0], "✓ Correct"),
-    ([9.0, 16.0], "Not yet: your distances are squared: take the root."),
-    ([3.0, 4.5], r"Not yet: expected 4 at \(1,\), and got 4.5"),
-    ([3.0, float("nan")], "Not yet"),
-    ([[3.0, 4.0]], r"Not yet: the shape should be \(2,\), and yours is \(1, 2\)"),
-    ("text", "Not yet: expected numbers"),
-])  # fmt: skip
-def test_check_says_what_is_wrong(yours, said, capsys):
-    check.close(yours, [3.0, 4.0], {"your distances are squared: take the root.": [9.0, 16.0]})
-    assert re.match(said, capsys.readouterr().out)
 
 
 def test_a_walk_is_drawn_with_its_description():

@@ -6,7 +6,6 @@ its own, under a limit of time and memory, by `tools/run_submission.py`. docs/te
 """
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from pathlib import Path
 import merge
 import nbformat
 import psutil
+import sheets
 import similar
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps import NbGraderAPI
@@ -38,6 +38,7 @@ LARGEST = 200_000_000
 PENDING = "to be read"
 EXCHANGE = ("timestamp.txt", "submission_secret.txt")
 """What nbgrader's exchange lays beside a notebook: without both, `nbgrader release_feedback` stops."""
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers", ".tsv", ".txt")
 SCORE = "score: "
 """What a hidden test prints before a figure that the teacher wants to see, such as the mAP on the blind set."""
 
@@ -458,20 +459,6 @@ def answers(notebook: Path) -> dict[str, str]:
     return {meta["grade_id"]: text for meta, text in metas if meta.get("grade") and meta.get("solution")}
 
 
-def as_text(value: str) -> str:
-    """Keep a spreadsheet from taking what a student wrote for a formula."""
-    return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows with the keys of the first as the header, as spreadsheet programs read it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def write_sheets(course: Course, name: str) -> None:
     """Write the marks, and the sheet with all answers in words to be marked by hand."""
     rows, by_hand = [], []
@@ -496,35 +483,33 @@ def write_sheets(course: Course, name: str) -> None:
                             "max": grade.max_score,
                             "points": grade.score if row[grade.name] != PENDING else "",
                             "comment": comment.manual_comment or comment.auto_comment or "",
-                            "answer": as_text(texts[grade.name]),
+                            "answer": texts[grade.name],
                         }
                     )
             row["points"], row["max"] = handed_in.score, handed_in.max_score
-            row["remarks"] = as_text("; ".join(remarks))
+            row["remarks"] = "; ".join(remarks)
             rows.append(row)
     if rows:
-        write_csv(course.folder / "grades" / f"{name}.csv", rows)
+        sheets.write(course.folder / "grades" / f"{name}.csv", rows)
     if by_hand:
-        write_csv(course.folder / "grades" / f"{name}_answers.csv", by_hand)
-        write_csv(course.written(name), by_hand)
+        sheets.write(course.folder / "grades" / f"{name}_answers.csv", by_hand)
+        sheets.write(course.written(name), by_hand)
 
 
 def read_sheet(sheet: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """Read a sheet of answers, as any spreadsheet program saves it; the rows by student and task."""
+    """Read a sheet of answers, as any spreadsheet program saves it; the rows by student and task.
+
+    Raises
+    ------
+    ValueError
+        Something of it cannot be read for sure: the message says what, with the lines.
+    """
     if not sheet.exists():
         return {}
-    text = sheet.read_text(encoding="utf-8-sig")
-    delimiter = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
-    rows = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
-    return {(row["student"], row["task"]): row for row in rows}
-
-
-def number(text: str) -> float | None:
-    """Return a number with a point or a comma in it; None for no text, and -1 for what is no number."""
-    try:
-        return float(text.replace(",", ".")) if text.strip() else None
-    except ValueError:
-        return -1
+    found = sheets.read(sheet)
+    if found.wrong:
+        raise ValueError("\n".join([f"{sheet}:", *found.wrong]))
+    return found.rows
 
 
 def take_marks(course: Course, name: str) -> None:
@@ -535,30 +520,56 @@ def take_marks(course: Course, name: str) -> None:
     Raises
     ------
     ValueError
-        Points are no number, or below 0 or above the maximum: the message names the sheet and the student.
+        The sheet cannot be read, and nothing was taken; or some of its rows cannot, and the others were taken. The
+        message names all of them.
     """
-    sheet = course.folder / "grades" / f"{name}_answers.csv"
+    path = course.folder / "grades" / f"{name}_answers.csv"
+    for other in sorted(path.parent.glob(f"{name}_answers.*")):
+        if other.suffix.lower() in WORKBOOKS and (
+            not path.exists() or other.stat().st_mtime_ns > path.stat().st_mtime_ns
+        ):
+            raise ValueError(f"{other} is newer than {path.name}, and is not read. {sheets.SAVE} Or move it away.")
+    if not path.exists():
+        return
     written = read_sheet(course.written(name))
     with course.gradebook() as gradebook:
-        for (student, task), row in read_sheet(sheet).items():
-            before = written.get((student, task), {"points": "", "comment": ""})
-            points, comment = number(row["points"]), row["comment"]
-            marked = points is not None and points != number(before["points"])
-            commented = comment.splitlines() != before["comment"].splitlines()
-            if not marked and not commented:
+        try:
+            cells = gradebook.find_notebook(name, name)
+        except MissingEntry:
+            raise ValueError(f"{path}: nobody has handed in {name} yet") from None
+        tasks = {cell.name for cell in cells.grade_cells} & {cell.name for cell in cells.solution_cells}
+        students = [handed_in.student.id for handed_in in gradebook.assignment_submissions(name)]
+        nothing = {"points": "", "comment": "", "answer": ""}
+        known = {(student, task): written.get((student, task), nothing) for student in students for task in tasks}
+        sheet = sheets.read(path, known)
+        for (student, task), row in sheet.rows.items():
+            before, place = known[student, task], sheet.lines[student, task]
+            grade = gradebook.find_grade(task, name, name, student)
+            said = gradebook.find_comment(task, name, name, student)
+            points, comment = sheets.number(row["points"]), row.get("comment", before["comment"])
+            marked = points is not None and not sheets.unchanged(row["points"], before["points"])
+            if marked and not 0 <= points <= grade.max_score:
+                sheet.wrong.append(
+                    f"{place}, column points: {row['points']!r} is no number from 0 to {grade.max_score:g}. "
+                    "Excel changes some: write it again, as 1.5 or 1,5"
+                )
                 continue
-            if marked and not 0 <= points <= number(row["max"]):
-                raise ValueError(f"{sheet}: {student} has {row['points']!r} points, not 0 to {row['max']}")
-            try:
-                grade = gradebook.find_grade(task, name, name, student)
-                said = gradebook.find_comment(task, name, name, student)
-            except MissingEntry:
-                raise ValueError(f"{sheet}: nobody called {student!r} handed in {name}") from None
+            if points is None and before["points"]:
+                sheet.said.append(f"{place}, column points: it is empty now, and stays {before['points']}")
             if marked and (points != grade.score or grade.needs_manual_grade):
                 grade.manual_score, grade.extra_credit, grade.needs_manual_grade = points, None, False
-            if commented and comment != (said.auto_comment or ""):
+            if not sheets.unchanged(comment, before["comment"]) and comment != (said.auto_comment or ""):
                 said.manual_comment = comment
         gradebook.db.commit()
+    for line in sheet.said:
+        print(f"{path.name}: {line}")
+    if sheet.wrong:
+        raise ValueError(
+            "\n".join(
+                [f"{path}: these rows were not taken, and still stand in it. The others were taken.", *sheet.wrong]
+            )
+            + "\nMend them in the sheet, and call again."
+        )
 
 
 def feedback(course: Course) -> int:

@@ -12,8 +12,8 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False)
-"""Reads no number, so that none can be too long, and takes what editors leave in a text, such as tabs."""
+DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits[:9]), strict=False)
+"""Python refuses numbers of thousands of digits; no number matters here. Tabs and the like may stand in texts."""
 
 
 def _text(content: bytes) -> str:
@@ -76,8 +76,7 @@ def parse(content: bytes) -> NotebookNode:
         source = source.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of a character
         kind = str(cell.get("cell_type")).strip().casefold()
         if kind == "heading":
-            level = str(cell.get("level"))
-            source = f"{'#' * int(level if level in [*'123456'] else 1)} {source}"
+            source = f"{'#' * (cell['level'] if cell.get('level') in (1, 2, 3, 4, 5, 6) else 1)} {source}"
         # of an unknown type it may well be code, and text run as code harms nobody
         make = new_markdown_cell if kind in ("markdown", "raw", "heading", "html") else new_code_cell
         name = _name_in(cell.get("metadata"))
@@ -153,7 +152,7 @@ class Template:
                     changed.append(name)
             elif cell.source.strip() and cell.source.strip() not in self._prose:
                 extra[slot].append(self._plain(cell))
-        cells = extra[""]
+        cells, before = extra[""], ""
         for source in self.source.cells:
             name = grade_id(source)
             if not name:
@@ -163,11 +162,15 @@ class Template:
                 cells.append(source)
             else:
                 *earlier, last = answers[name] or [self.released[name]]
+                words = [cell.source for cell in extra[before] if cell.cell_type != "code"]
+                if name not in seen and source.cell_type != "code" and words:  # it lost its name, and kept its place
+                    last = new_markdown_cell("\n\n".join(words))
                 cells += [self._plain(cell) for cell in earlier]
                 if name in seen or source.cell_type != "code":  # a renamed answer is among the cells that were added
                     make = new_code_cell if source.cell_type == "code" else new_markdown_cell
                     cells.append(make(last.source, metadata=self.released[name].metadata))
             cells += extra[name]
+            before = name
         unread = notebook.metadata.get("unread")
         remarks = [f"could not be read: {', '.join(unread)}"] if unread else []
         missing = [name for name in self.released if name not in seen]

@@ -7,6 +7,7 @@ and said. All else is left out and named, with its line. A line is counted as a 
 
 import csv
 import io
+import itertools
 import json
 import re
 import unicodedata
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Context, Decimal
 from pathlib import Path
 
-LARGEST = 50_000_000
+LARGEST, LINES = 50_000_000, 100_000
 MOST = 500
 """Rows that can be wrong in a sheet of the class; in one that has more, all is."""
 LONGEST = 32_000
@@ -277,14 +278,16 @@ def read(path: Path, known: Mapping[Key, Row] | None = None) -> Sheet:
         Nothing of it can be read; the message says why.
     """
     if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} is larger than {LARGEST / 1e6:.0f} MB: that is no sheet of answers")
+        raise ValueError(f"{path} is larger than {LARGEST / 1e6:.0f} MB: that is no sheet of answers.")
     try:
         content = path.read_bytes()
         if not content.strip():
             raise ValueError(f"it is empty. {SAVE}")
         words = " ".join(text for key, row in (known or {}).items() for text in (*key, *row.values()))
         text, said = decode(content, words)
-        lines = list(table(text))
+        lines = list(itertools.islice(table(text), LINES + 1))
+        if len(lines) > LINES:
+            raise ValueError(f"it has more than {LINES:,} lines: that is no sheet of answers.")
     except ValueError as error:
         raise ValueError(f"{path} cannot be read, and no mark was changed: {error}") from None
     sheet = Sheet(said=[said] if said else [])
@@ -303,7 +306,9 @@ def read(path: Path, known: Mapping[Key, Row] | None = None) -> Sheet:
             if len(found) == 1:
                 row[column] = found[0]
                 if text != found[0]:
-                    sheet.said.append(f"{place}, column {column}: {text!r}, as Excel may write it, is {found[0]!r}")
+                    sheet.said.append(
+                        f"{place}, column {column}: {text!r} was taken for {found[0]!r}, as Excel changes some names"
+                    )
             elif found:
                 could = " or ".join(map(repr, found[:5]))
                 wrong.append(f"column {column}: {text!r} may be what Excel made of {could}. Write which it is")

@@ -206,9 +206,13 @@ def looks(text: str, shown: bool = False) -> set[tuple]:
     return found
 
 
-def lost(text: str) -> re.Pattern:
-    """Return a pattern of what a text may have been before Excel wrote ? for the letters that its coding lacks."""
-    return re.compile("".join(r"(?:\?|[^\x00-\x7f]{1,2})" if c == "?" else re.escape(c) for c in text), re.DOTALL)
+def lost(text: str) -> str:
+    """Return a pattern of what a text may have been before Excel wrote ? or ?? for each letter its coding lacks."""
+    parts = re.split(r"(\?+)", text)
+    return "".join(
+        f"[^\\x00-\\x3e\\x40-\\x7f]{{{(len(part) + 1) // 2},{len(part)}}}" if part[:1] == "?" else re.escape(part)
+        for part in parts
+    )
 
 
 def clean(name: str) -> str:
@@ -226,7 +230,7 @@ def number(text: str) -> float | None:
 
 def unchanged(text: str, before: str) -> bool:
     """Tell whether a text is the one before, or what Excel made of it by itself."""
-    if text.splitlines() == before.splitlines() or ("?" in text and lost(text).fullmatch(before)):
+    if text.splitlines() == before.splitlines() or ("?" in text and re.fullmatch(lost(text), before)):
         return True
     if number(before) not in (None, -1) and number(text) not in (None, -1):
         return number(text) == number(before)
@@ -259,7 +263,9 @@ class Names:
         if text in self.names:
             return [text, *sorted(alike - self.there - {text})]
         alike |= self._by_look.get(("letters", text.casefold()), set())
-        return sorted(alike | {name for name in self.names if "?" in text and lost(text).fullmatch(name)})
+        if "?" in text:
+            alike |= {name for name in self.names if re.fullmatch(lost(text), name)}
+        return sorted(alike)
 
 
 def read(path: Path, known: Mapping[Key, Row] | None = None) -> Sheet:

@@ -505,7 +505,7 @@ def ask_who(submissions: list[Submission]) -> None:
 
 def bare(student: str) -> str:
     """Return an id without what is easily mistaken."""
-    return re.sub(rf"[ .{JOINERS}]|%20|%2E", "", unicodedata.normalize("NFKC", student).casefold())
+    return re.sub(rf"[ .{JOINERS}]|%20|%2e", "", unicodedata.normalize("NFKC", student).casefold())
 
 
 def check_solution(bench: Bench, name: str, template: merge.Template) -> None:

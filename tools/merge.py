@@ -45,7 +45,7 @@ def parse(content: bytes) -> NotebookNode:
         It is no notebook, or a damaged one; the message says so in words.
     """
     text = _text(content).strip("\ufeff\0 \t\r\n")
-    if not text:
+    if not text.strip("\ufffd"):
         raise ValueError("the file is empty")
     try:
         loaded, end = DECODER.raw_decode(text)

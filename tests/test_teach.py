@@ -472,6 +472,9 @@ class Passed(teach.Bench):
         pass
 
     def run(self, notebook, keep=False):
+        sheet = Path(sys.argv[2]) / "grades" / "numbers_answers.csv"
+        if sheet.exists():  # a teacher saves it meanwhile
+            sheet.write_bytes(sheet.read_bytes() + b" ")
         notebook = copy.deepcopy(notebook)
         for cell in notebook.cells:
             cell.metadata.passed = True
@@ -519,6 +522,7 @@ def test_every_name_is_a_student_of_its_own(graded, tmp_path):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "Ann/numbers.ipynb, ann/numbers.ipynb" in said and "1 submissions" in said
+    assert "saved while this ran" in said and (tmp_path / "class" / "grades" / "numbers_answers_kept.csv").exists()
 
 
 FULL = """

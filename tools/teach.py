@@ -112,6 +112,10 @@ class Course:
         """Return where a copy of the sheet of answers is kept, to see what a teacher changed in it."""
         return self.folder / "remarks" / assignment / "answers.csv"
 
+    def sheet(self, assignment: str) -> Path:
+        """Return where the sheet of answers is, into which a teacher writes."""
+        return self.folder / "grades" / f"{assignment}_answers.csv"
+
     def assignments(self) -> list[str]:
         """List the assignments that are released, by name."""
         return sorted(path.stem for path in (self.folder / "release").glob("*/*.ipynb"))
@@ -411,8 +415,11 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
     one_name(course, submissions)
     submissions = latest(submissions, submitted)
     ask_who(submissions)
+    sheets_then: dict[Path, bytes] = {}
     for name in sorted({s.assignment for s in submissions} - {""}):
         take_marks(course, name)
+        path = course.sheet(name)
+        sheets_then[path] = path.read_bytes() if path.exists() else b""
         check_solution(bench, name, templates[name])
 
     def work(submission: Submission, last: bool = False) -> tuple[Submission, nbformat.NotebookNode | None, bool]:
@@ -459,6 +466,10 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
     if unknown:
         sheets.write(course.folder / "grades" / "not_graded.csv", unknown)
     for name in sorted({s.assignment for s in submissions} - {""}):
+        path = course.sheet(name)
+        if path.exists() and path.read_bytes() != sheets_then[path]:
+            kept = shutil.copy(path, path.with_name(f"{name}_answers_kept.csv"))
+            print(f"{path.name} was saved while this ran. What you wrote is in {kept}: copy it into the new one")
         write_sheets(course, name)
         similar.write(course.folder, name, templates[name])
     return submissions
@@ -565,7 +576,7 @@ def write_sheets(course: Course, name: str) -> None:
     if rows:
         sheets.write(course.folder / "grades" / f"{name}.csv", rows)
     if by_hand:
-        sheets.write(course.folder / "grades" / f"{name}_answers.csv", by_hand)
+        sheets.write(course.sheet(name), by_hand)
         sheets.write(course.written(name), by_hand)
 
 
@@ -596,7 +607,7 @@ def take_marks(course: Course, name: str) -> None:
         The sheet cannot be read, and nothing was taken; or some of its rows cannot, and the others were taken. The
         message names all of them.
     """
-    path = course.folder / "grades" / f"{name}_answers.csv"
+    path = course.sheet(name)
     for other in sorted(path.parent.glob(f"{name}_answers.*")):
         if other.suffix.lower() in WORKBOOKS and (
             not path.exists() or other.stat().st_mtime_ns > path.stat().st_mtime_ns

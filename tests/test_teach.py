@@ -1,6 +1,7 @@
 """A class of thirty, hostile notebooks and broken files among them, is graded in one command to the marks planted."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -192,6 +193,21 @@ CLASS = {
     ),
 }  # fmt: skip
 
+
+def odd_metadata(good):
+    """Spoil all that grading does not need."""
+    odd = json.loads(nbformat.writes(good)) | {
+        "nbformat": "4",
+        "nbformat_minor": None,
+        "metadata": {"kernelspec": None},
+    }
+    for number, c in enumerate(odd["cells"]):
+        c["metadata"] |= {"collapsed": None, "tags": "x"}
+        c |= {"id": "one", "execution_count": "3", "outputs": "none", "cell_type": c["cell_type"].title()}
+        c["source"] = [line.replace("\n", "\r\n") for line in c["source"]] + [None] * (number % 2)
+    return json.dumps(odd).encode()
+
+
 # files that are no notebook of today: name of the entry, how to write it, points, what the remarks say
 ODD = {
     b"text": (lambda good: b"Dear teacher, my dog ate it.", 0, "is no notebook"),
@@ -200,6 +216,8 @@ ODD = {
     b"no_cells": (lambda good: b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', 0, "damaged"),
     b"version_3": (lambda good: json.dumps(nbformat.convert(good, 3)).encode(), 7, ""),
     b"latin_1": (lambda good: nbformat.writes(good).replace("x):", "x):  # é").encode("latin-1"), 7, ""),
+    b"odd_metadata": (lambda good: odd_metadata(good), 7, ""),
+    b"utf_16": (lambda good: nbformat.writes(good).encode("utf-16") + b"\0\0", 7, ""),
     b"Ren\xe9": (lambda good: nbformat.writes(good).encode(), 7, ""),
 }
 
@@ -359,6 +377,152 @@ def test_marks_by_hand_and_feedback(graded, tmp_path):
     marks = rows(folder / "class" / "grades" / "numbers.csv")
     assert marks["words"]["why"] == "to be read" and marks["half_right"]["why"] == "1.0"
     assert marks["flat"]["points"] == "7.0"
+
+
+def excel(sheet, changes, coding, delimiter=";"):
+    """Return the sheet as Excel saves it, with these changes by student."""
+    lines = [row | changes.get(student, {}) for student, row in rows(sheet).items()]
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, lines[0].keys(), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(lines)
+    return file.getvalue().encode(coding, "replace")
+
+
+MARKS = """
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+import teach
+
+course = teach.Course(Path(sys.argv[2]), Path(sys.argv[3]))
+sheet, found = course.folder / "grades" / "numbers_answers.csv", []
+for saved in [None, *sorted(Path(sys.argv[4]).iterdir())]:
+    try:
+        if saved:
+            sheet.with_suffix(saved.suffix).write_bytes(saved.read_bytes())
+            teach.take_marks(course, "numbers")
+            teach.write_sheets(course, "numbers")
+        said = ""
+    except ValueError as error:
+        said = str(error)
+    sheet.with_suffix(".xlsx").unlink(missing_ok=True)
+    with course.gradebook() as book:
+        cells = [("why", "numbers", "numbers", s.student.id) for s in book.assignment_submissions("numbers")]
+        marks = {c[3]: (book.find_grade(*c).manual_score, book.find_comment(*c).manual_comment) for c in cells}
+    found.append((said, marks))
+print(json.dumps(found))
+"""
+
+
+def test_a_sheet_that_excel_changed_loses_no_marks(graded, tmp_path):
+    shutil.copytree(graded[0] / "class", tmp_path / "class")
+    sheet = tmp_path / "class" / "grades" / "numbers_answers.csv"
+    written, names = sheet.read_bytes(), list(rows(sheet))
+    (tmp_path / "saved").mkdir()
+
+    def save(name, content):
+        (tmp_path / "saved" / name).write_bytes(content)
+
+    refused = ["workbook", "numbers_answers.xlsx is newer", "it is empty", "NUL"]
+    for number, (kind, content) in enumerate(
+        (("csv", b"PK\x03\x04"), ("xlsx", b"PK\x03\x04"), ("csv", b""), ("csv", written + b"\0"))
+    ):
+        save(f"{number}.{kind}", content)
+    wrong = {"empty": "1. Feb", "warns": "2 pts", "flat": "-1", "perfect": "4", "half_right": "nan"}
+    changes = {name: {"points": points} for name, points in wrong.items()} | {
+        "long": {"points": "2,5", "comment": "schön"},
+        "no_metadata": {"student": "nobody", "points": "3"},
+    }
+    save("4.csv", excel(sheet, changes, "cp1252"))
+    mended = changes | {name: {"points": "1"} for name in wrong} | {"no_metadata": {"points": "3"}}
+    save("5.csv", excel(sheet, mended, "utf-16", "\t"))
+    save("6.csv", excel(sheet, mended | {"long": {"points": "02. Mai", "comment": "schön"}}, "cp1252"))  # what was 2.5
+    command = [TEACH, "-c", MARKS, ROOT / "tools", tmp_path / "class", graded[0] / "sources", tmp_path / "saved"]
+    (_, before), *found = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    )
+
+    for (said, marks), reason in zip(found, refused, strict=False):
+        assert reason in said and marks == before
+    said, marks = found[4]  # all that is wrong is named at once, with its line, and the others are taken
+    for name, points in wrong.items():
+        line = names.index(name) + 2
+        assert f"line {line} ({name}, why), column points: '{points}' is no number from 0 to 3" in said
+    assert f"line {names.index('no_metadata') + 2} (nobody, why), column student" in said
+    assert marks == before | {"long": [2.5, "schön"]}
+    marked = {name: [1.0, None] for name in wrong} | {"long": [2.5, "schön"], "no_metadata": [3.0, None]}
+    for said, marks in found[5:]:
+        assert said == "" and marks == before | marked
+
+
+NAMES = """
+import copy
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+import teach
+
+
+class Passed(teach.Bench):
+    def __init__(self):
+        pass
+
+    def run(self, notebook, keep=False):
+        sheet = Path(sys.argv[2]) / "grades" / "numbers_answers.csv"
+        if sheet.exists():  # a teacher saves it meanwhile
+            sheet.write_bytes(sheet.read_bytes() + b" ")
+        notebook = copy.deepcopy(notebook)
+        for cell in notebook.cells:
+            cell.metadata.passed = True
+        return notebook, []
+
+
+teach.grade(teach.Course(Path(sys.argv[2]), Path(sys.argv[3])), Path(sys.argv[4]), Passed(), jobs=1)
+"""
+STAY = ["José", "हिन्दी", "ไทยดี", "👩\u200d🔬", "مريم", "עברית", "Ａｎｎａ", "Ḱ", "O-K_@1.x y"]
+WRITTEN = {
+    "ann ": "ann%20", "ann.": "ann%2E", "a,b;c": "a%2Cb%3Bc", 'q"': "q%22", "O'B": "O%27B", "=1+1": "%3D1%2B1",
+    "new\nline": "new%0Aline", "\u202eevil": "%202Eevil", "50%25": "50%2525",
+}  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse some of these names")
+def test_every_name_is_a_student_of_its_own(graded, tmp_path):
+    handed_in = tmp_path / "handed in"
+    good = graded[0] / "handed in" / "perfect" / "numbers.ipynb"
+    for name in [*STAY, *WRITTEN, "ann", "Ann", "Jose\u0301", "x" * 250, "ก" * 80]:
+        shutil.copytree(good.parent, handed_in / name)
+    shutil.copytree(good.parent, handed_in / os.fsdecode(b"\xe9" * 200))
+    (handed_in / "gone.ipynb").symlink_to(tmp_path / "nowhere")
+    (handed_in / "capitals").mkdir()
+    shutil.copy(good, handed_in / "capitals" / "HOMEWORK.IPYNB")
+    (handed_in / "capitals" / "a.png").write_bytes(b"no notebook")
+    command = [TEACH, "-c", NAMES, ROOT / "tools", tmp_path / "class", graded[0] / "sources", handed_in]
+    for step in ("release", "source"):
+        shutil.copytree(graded[0] / "class" / step, tmp_path / "class" / step)
+    shutil.copy(graded[0] / "class" / "gradebook.db", tmp_path / "class")
+    subprocess.run(command, check=True, capture_output=True)
+    marks = {
+        name: row for name, row in rows(tmp_path / "class" / "grades" / "numbers.csv").items() if row["points"] == "7.0"
+    }
+    assert {*STAY, *WRITTEN.values(), "ann", "Ann", "capitals"} < set(marks)
+    assert all("is it one student" in marks[name]["remarks"].lower() for name in ("ann", "Ann", "ann%20", "ann%2E"))
+    assert "Jose\\u0301/numbers.ipynb, José/numbers.ipynb" in marks["José"]["remarks"]  # one student: both are named
+    assert sum("~" in name for name in marks) == 3  # names that are too long for a file with something added
+    assert "holds no file" in rows(tmp_path / "class" / "grades" / "numbers.csv")["gone"]["remarks"]
+
+    # a disk that takes Ann and ann for one name: simulated by a folder that is there by another name
+    (tmp_path / "class" / "RELEASE").mkdir()
+    for entry in list(handed_in.iterdir()):
+        if entry.name.lower() != "ann":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "Ann/numbers.ipynb, ann/numbers.ipynb" in said and "1 submissions" in said
+    assert "saved while this ran" in said and (tmp_path / "class" / "grades" / "numbers_answers_kept.csv").exists()
 
 
 FULL = """

@@ -4,6 +4,7 @@ Tests, settings and texts come from the source, hidden tests included, in the or
 come the answers and the cells that the student added. So a test that was deleted, edited or renamed is there again.
 """
 
+import codecs
 import json
 from collections import Counter, defaultdict
 
@@ -11,51 +12,88 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits[:9]), strict=False)
+"""Python refuses numbers of thousands of digits; no number matters here. Tabs and the like may stand in texts."""
+
+
+def _text(content: bytes) -> str:
+    """Decode a file: single bytes that are no UTF-8 are taken for those of Windows."""
+    encoding = json.detect_encoding(content)
+    if encoding.startswith("utf-8"):
+        return content.decode(encoding, "windows")
+    return content.decode(encoding, "replace")
+
+
+def _windows(error: UnicodeError) -> tuple[str, int]:
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+codecs.register_error("windows", _windows)
+
 
 def parse(content: bytes) -> NotebookNode:
-    """Read a notebook of any format version as one of version 4.
+    """Read of a notebook of any format version what grading needs: the code, the texts and the names of its cells.
+
+    Returns
+    -------
+    NotebookNode
+        Of version 4. ``metadata.unread`` says in words what of it could not be read.
 
     Raises
     ------
     ValueError
         It is no notebook, or a damaged one; the message says so in words.
     """
-    if not content.strip():
+    text = _text(content).strip("\ufeff\0 \t\r\n")
+    if not text.strip("\ufffd"):
         raise ValueError("the file is empty")
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    try:
-        loaded = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("it is no notebook: its content is not JSON") from None
-    if not isinstance(loaded, dict) or "nbformat" not in loaded:
+        loaded, end = DECODER.raw_decode(text)
+    except ValueError as error:
+        raise ValueError(f"it is no notebook: its content is not JSON ({error})") from None
+    except RecursionError:
+        raise ValueError("it is no notebook that can be read: its JSON is nested too deeply") from None
+    if not isinstance(loaded, dict) or not {"nbformat", "cells", "worksheets"} & loaded.keys():
         raise ValueError("it is no notebook: it has JSON in it, and no cells")
-    try:
-        if loaded["nbformat"] < 4:
-            return nbformat.convert(nbformat.reader.reads(text), 4)
-        cells = []
-        for cell in loaded["cells"]:
-            source = cell.get("source", "")
-            make = new_code_cell if cell.get("cell_type") == "code" else new_markdown_cell
-            metadata = cell.get("metadata")
-            cells.append(
-                make(
-                    source if isinstance(source, str) else "".join(source),
-                    metadata=nbformat.from_dict(metadata if isinstance(metadata, dict) else {}),
-                )
-            )
-        return nbformat.v4.new_notebook(cells=cells)
-    except Exception as error:  # a damaged notebook fails in as many ways as there are
-        raise ValueError(f"it is a damaged notebook ({type(error).__name__}: {error})") from error
+    found = loaded.get("cells")
+    if not isinstance(found, list):  # up to version 3, cells were in worksheets
+        pages = loaded["worksheets"] if isinstance(loaded.get("worksheets"), list) else []
+        lists = [page["cells"] for page in pages if isinstance(page, dict) and isinstance(page.get("cells"), list)]
+        found = [cell for page in lists for cell in page]
+        if not lists:
+            raise ValueError("it is a damaged notebook: it has no list of cells")
+    unread = ["what comes after the notebook in its file"] if text[end:].strip("\0 \t\r\n") else []
+    cells = []
+    for number, cell in enumerate(found, start=1):
+        if not isinstance(cell, dict):
+            unread.append(f"cell {number}")
+            continue
+        source = cell.get("source", cell.get("input", ""))
+        parts = source if isinstance(source, list) else [source]
+        if any(part is not None and not isinstance(part, str) for part in parts):
+            unread.append(f"cell {number} in part")
+        source = "".join(part for part in parts if isinstance(part, str)).replace("\r\n", "\n").replace("\r", "\n")
+        source = source.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of a character
+        kind = str(cell.get("cell_type")).strip().casefold()
+        if kind == "heading":
+            source = f"{'#' * (cell['level'] if cell.get('level') in (1, 2, 3, 4, 5, 6) else 1)} {source}"
+        # of an unknown type it may well be code, and text run as code harms nobody
+        make = new_markdown_cell if kind in ("markdown", "raw", "heading", "html") else new_code_cell
+        name = _name_in(cell.get("metadata"))
+        cells.append(make(source, metadata={"nbgrader": {"grade_id": name}} if name else {}))
+    return nbformat.v4.new_notebook(cells=cells, metadata={"unread": unread} if unread else {})
+
+
+def _name_in(metadata: object) -> str:
+    """Return the name that nbgrader gave to a cell with this metadata, or nothing."""
+    meta = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    name = meta.get("grade_id") if isinstance(meta, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def grade_id(cell: NotebookNode) -> str:
     """Return the cell's name in nbgrader, or nothing."""
-    meta = cell.metadata.get("nbgrader", {})
-    name = meta.get("grade_id", "") if isinstance(meta, dict) else ""
-    return name if isinstance(name, str) else ""
+    return _name_in(cell.metadata)
 
 
 class Template:
@@ -114,7 +152,7 @@ class Template:
                     changed.append(name)
             elif cell.source.strip() and cell.source.strip() not in self._prose:
                 extra[slot].append(self._plain(cell))
-        cells = extra[""]
+        cells, before = extra[""], ""
         for source in self.source.cells:
             name = grade_id(source)
             if not name:
@@ -124,12 +162,17 @@ class Template:
                 cells.append(source)
             else:
                 *earlier, last = answers[name] or [self.released[name]]
+                words = [cell.source for cell in extra[before] if cell.cell_type != "code"]
+                if name not in seen and source.cell_type != "code" and words:  # it lost its name, and kept its place
+                    last = new_markdown_cell("\n\n".join(words))
                 cells += [self._plain(cell) for cell in earlier]
                 if name in seen or source.cell_type != "code":  # a renamed answer is among the cells that were added
                     make = new_code_cell if source.cell_type == "code" else new_markdown_cell
                     cells.append(make(last.source, metadata=self.released[name].metadata))
             cells += extra[name]
-        remarks = []
+            before = name
+        unread = notebook.metadata.get("unread")
+        remarks = [f"could not be read: {', '.join(unread)}"] if unread else []
         missing = [name for name in self.released if name not in seen]
         double = sorted({name for name in seen if seen.count(name) > 1})
         for said, names in (("missing", missing), ("changed", changed), ("there more than once", double)):

@@ -4,7 +4,6 @@ Compared is the code of all answers of a notebook, without comments and white sp
 words, by the normalised edit similarity of the library rapidfuzz (indel distance).
 """
 
-import csv
 import io
 import itertools
 import tokenize
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import merge
 import nbformat
+import sheets
 from rapidfuzz import fuzz
 
 CODE, WORDS = 95, 80
@@ -54,9 +54,7 @@ def write(folder: Path, assignment: str, template: merge.Template) -> Path | Non
     found = sorted(by_code.keys() | by_words.keys(), key=lambda p: (-max(by_code.get(p, 0), by_words.get(p, 0)), p))
     if not found:
         return None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["one", "the other", "code alike, %", "words alike, %"])
-        writer.writerows([*pair, by_code.get(pair, ""), by_words.get(pair, "")] for pair in found)
+    heads = ("one", "the other", "code alike, %", "words alike, %")
+    rows = [(*pair, by_code.get(pair, ""), by_words.get(pair, "")) for pair in found]
+    sheets.write(target, [dict(zip(heads, row, strict=True)) for row in rows])
     return target

@@ -6,16 +6,19 @@ its own, under a limit of time and memory, by `tools/run_submission.py`. docs/te
 """
 
 import argparse
-import csv
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 import uuid
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +27,7 @@ from pathlib import Path
 import merge
 import nbformat
 import psutil
+import sheets
 import similar
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps import NbGraderAPI
@@ -38,6 +42,13 @@ LARGEST = 200_000_000
 PENDING = "to be read"
 EXCHANGE = ("timestamp.txt", "submission_secret.txt")
 """What nbgrader's exchange lays beside a notebook: without both, `nbgrader release_feedback` stops."""
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers", ".tsv", ".txt")
+JOINERS = "\u200c\u200d"
+"""What joins the parts of a letter in Hindi or Persian, and of an emoji; they show nothing."""
+LONGEST_NAME = 200
+"""Bytes of an id: a file's name has at most 255, with what is added to it."""
+HIDDEN = {".ipynb_checkpoints", "__MACOSX"}
+"""Folders that programs add."""
 SCORE = "score: "
 """What a hidden test prints before a figure that the teacher wants to see, such as the mAP on the blind set."""
 
@@ -101,6 +112,10 @@ class Course:
         """Return where a copy of the sheet of answers is kept, to see what a teacher changed in it."""
         return self.folder / "remarks" / assignment / "answers.csv"
 
+    def sheet(self, assignment: str) -> Path:
+        """Return where the sheet of answers is, into which a teacher writes."""
+        return self.folder / "grades" / f"{assignment}_answers.csv"
+
     def assignments(self) -> list[str]:
         """List the assignments that are released, by name."""
         return sorted(path.stem for path in (self.folder / "release").glob("*/*.ipynb"))
@@ -142,14 +157,31 @@ class Course:
 
 
 def student_id(name: bytes) -> str:
-    """Make an id that every system can write of a file's name, whatever its bytes are."""
-    text = name.decode("utf-8", errors="backslashreplace")
-    return "".join(c if c.isalnum() or c in " ._-@" else f"%{ord(c):02X}" for c in text).strip(" .") or "nameless"
+    """Make an id that every system can write of a file's name, whatever its bytes are; another name, another id.
+
+    Letters, marks, digits and pictures of every script stay as they are, in their composed form (NFC). Anything else
+    becomes % and its number, a space or point at either end too.
+    """
+    text = unicodedata.normalize("NFC", name.decode("utf-8", errors="backslashreplace"))
+    kept = [c in "_-@ ." + JOINERS or unicodedata.category(c)[0] in "LMN" for c in text]
+    kept = [k or (c > "\x7f" and unicodedata.category(c) in ("So", "Sk")) for k, c in zip(kept, text, strict=True)]
+    written = "".join(c if k else number_of(c) for k, c in zip(kept, text, strict=True))
+    written = re.sub(r"^[ .]+|[ .]+$", lambda ends: "".join(map(number_of, ends[0])), written)
+    if len(written.encode()) > LONGEST_NAME:
+        digest = hashlib.sha256(name).hexdigest()[:12]
+        written = written.encode()[: LONGEST_NAME - 13].decode(errors="ignore") + "~" + digest
+    return written or "nameless"
+
+
+def number_of(character: str) -> str:
+    """Return a character as % and its number in Unicode."""
+    return f"%{ord(character):02X}"
 
 
 def printable(file: Path) -> str:
-    """Return a file's name as it can be printed, whatever its bytes are."""
-    return os.fsencode(file.name).decode("utf-8", errors="backslashreplace")
+    """Return a file's name as it can be printed, whatever its bytes are; José in two forms is printed in two ways."""
+    text = os.fsencode(file).decode("utf-8", errors="backslashreplace")
+    return text if unicodedata.is_normalized("NFC", text) else text.encode("ascii", "backslashreplace").decode()
 
 
 def collect(folder: Path) -> list[Submission]:
@@ -164,15 +196,17 @@ def collect(folder: Path) -> list[Submission]:
         raise ValueError(f"there is no folder {folder}: SUBMITTED names the one that holds what students handed in")
     found = []
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
+        if entry.name.startswith((".", "__MACOSX")):
             continue
         if entry.is_dir():
-            inside = sorted(p for p in entry.rglob("*") if p.is_file() and ".ipynb_checkpoints" not in p.parts)
-            notebooks = [p for p in inside if p.suffix == ".ipynb"] or inside[:1]
+            inside = sorted(
+                p for p in entry.rglob("*") if p.is_file() and not HIDDEN & {*p.parts} and p.name[:2] != "._"
+            )
+            notebooks = [p for p in inside if p.suffix.lower() == ".ipynb"] or inside[:1]
             found += [Submission(student_id(os.fsencode(entry.name)), path) for path in notebooks]
             if not notebooks:
                 found.append(Submission(student_id(os.fsencode(entry.name)), entry))
-        elif entry.is_file():
+        else:
             found.append(Submission(student_id(os.fsencode(entry.stem)), entry))
     if not found:
         raise ValueError(f"{folder} is empty: expected a folder a student, or a notebook a student")
@@ -181,23 +215,27 @@ def collect(folder: Path) -> list[Submission]:
 
 def read(submission: Submission, templates: dict[str, merge.Template]) -> None:
     """Read a submission and find out which assignment it is; what cannot be read is said in its remarks."""
+    content, shares = b"", {}
     try:
         if not submission.file.is_file():
             raise ValueError("the folder holds no file")
         if submission.file.stat().st_size > LARGEST:
             raise ValueError(f"it is larger than {LARGEST / 1e6:.0f} MB: clear the outputs, and hand it in again")
-        notebook = merge.parse(submission.file.read_bytes())
+        content = submission.file.read_bytes()
+        notebook = merge.parse(content)
         shares = {name: template.recognised(notebook) for name, template in templates.items()}
         submission.notebook = notebook
     except Exception as error:  # what a file may hold knows no end, and stops nobody else's marks
-        submission.remarks.append(f"{printable(submission.file)}: {error}")
+        submission.remarks.append(f"{printable(Path(submission.file.name))}: {error}")
     if submission.notebook is not None:
         best = max(shares, key=shares.__getitem__)
         if shares[best]:
             submission.assignment = best
             return
         submission.remarks.append("none of its cells is from an assignment")
-    named = [name for name in templates if name in str(submission.file)]
+    shares = {name: sum(f'"{cell}"'.encode() in content for cell in t.released) for name, t in templates.items()}
+    best = max(shares, key=shares.__getitem__)
+    named = [best] if shares[best] else [name for name in templates if name in str(submission.file)]
     submission.assignment = named[0] if named else (next(iter(templates)) if len(templates) == 1 else "")
 
 
@@ -370,9 +408,18 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
     submissions = collect(submitted)
     for submission in submissions:
         read(submission, templates)
-    submissions = latest(submissions)
+    alone = {s.assignment for s in submissions} - {""}
+    for submission in submissions:
+        if len(alone) == 1:  # what cannot be read has its row among the others that were handed in with it
+            submission.assignment = next(iter(alone))
+    one_name(course, submissions)
+    submissions = latest(submissions, submitted)
+    ask_who(submissions)
+    sheets_then: dict[Path, bytes] = {}
     for name in sorted({s.assignment for s in submissions} - {""}):
         take_marks(course, name)
+        path = course.sheet(name)
+        sheets_then[path] = path.read_bytes() if path.exists() else b""
         check_solution(bench, name, templates[name])
 
     def work(submission: Submission, last: bool = False) -> tuple[Submission, nbformat.NotebookNode | None, bool]:
@@ -414,24 +461,62 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
             flush=True,
         )
     print(f"{time.monotonic() - began:.0f} s for {len(submissions)} submissions")
+    unknown = [{"student": s.student, "remarks": "; ".join(s.remarks)} for s in submissions if not s.assignment]
+    (course.folder / "grades" / "not_graded.csv").unlink(missing_ok=True)
+    if unknown:
+        sheets.write(course.folder / "grades" / "not_graded.csv", unknown)
     for name in sorted({s.assignment for s in submissions} - {""}):
+        path = course.sheet(name)
+        if path.exists() and path.read_bytes() != sheets_then[path]:
+            kept = shutil.copy(path, path.with_name(f"{name}_answers_kept.csv"))
+            print(f"{path.name} was saved while this ran. What you wrote is in {kept}: copy it into the new one")
         write_sheets(course, name)
         similar.write(course.folder, name, templates[name])
     return submissions
 
 
-def latest(submissions: list[Submission]) -> list[Submission]:
-    """Keep, of several notebooks of one student for one assignment, the one that was changed last."""
-    kept: dict[tuple[str, str], Submission] = {}
-    for submission in sorted(submissions, key=lambda s: s.file.stat().st_mtime_ns):
-        key = (submission.student, submission.assignment)
-        before = kept.get(key)
-        if before is not None and before.notebook is not None and submission.notebook is None:
-            continue
-        if before is not None:
-            submission.remarks.append(f"handed in more than once: {printable(submission.file)} was taken")
-        kept[key] = submission
-    return sorted(kept.values(), key=lambda s: (s.student, s.assignment))
+def one_name(course: Course, submissions: list[Submission]) -> None:
+    """Give Ann and ann one id where the disk of the class takes the two for one name."""
+    if (course.folder / "RELEASE").exists():
+        with course.gradebook() as gradebook:
+            ids = {student.id.casefold(): student.id for student in gradebook.students}
+        for submission in submissions:
+            submission.student = ids.setdefault(submission.student.casefold(), submission.student)
+
+
+def latest(submissions: list[Submission], folder: Path) -> list[Submission]:
+    """Keep, of several files of one student for one assignment, the one that was changed last; a notebook before all.
+
+    All of them are named in its remarks.
+    """
+    of_one: dict[tuple[str, str], list[Submission]] = defaultdict(list)
+    for submission in submissions:
+        of_one[submission.student, submission.assignment].append(submission)
+    kept = []
+    for _, several in sorted(of_one.items()):
+        best = max(several, key=lambda s: (s.notebook is not None, s.file.lstat().st_mtime_ns))
+        kept.append(best)
+        if len(several) > 1:
+            names = ", ".join(printable(s.file.relative_to(folder)) for s in several)
+            taken = printable(best.file.relative_to(folder))
+            best.remarks.append(f"handed in more than once, as {names}: {taken} was taken")
+    return kept
+
+
+def ask_who(submissions: list[Submission]) -> None:
+    """Add a remark to those whose names differ in capitals, spaces, points or width only: who they are is asked."""
+    alike: dict[str, set[str]] = defaultdict(set)
+    for submission in submissions:
+        alike[bare(submission.student)].add(submission.student)
+    for submission in submissions:
+        others = sorted(alike[bare(submission.student)] - {submission.student})
+        if others:
+            submission.remarks.append(f"another name is nearly the same: {', '.join(others)}. Is it one student?")
+
+
+def bare(student: str) -> str:
+    """Return an id without what is easily mistaken."""
+    return re.sub(rf"[ .{JOINERS}]|%20|%2e", "", unicodedata.normalize("NFKC", student).casefold())
 
 
 def check_solution(bench: Bench, name: str, template: merge.Template) -> None:
@@ -458,20 +543,6 @@ def answers(notebook: Path) -> dict[str, str]:
     return {meta["grade_id"]: text for meta, text in metas if meta.get("grade") and meta.get("solution")}
 
 
-def as_text(value: str) -> str:
-    """Keep a spreadsheet from taking what a student wrote for a formula."""
-    return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows with the keys of the first as the header, as spreadsheet programs read it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def write_sheets(course: Course, name: str) -> None:
     """Write the marks, and the sheet with all answers in words to be marked by hand."""
     rows, by_hand = [], []
@@ -496,35 +567,33 @@ def write_sheets(course: Course, name: str) -> None:
                             "max": grade.max_score,
                             "points": grade.score if row[grade.name] != PENDING else "",
                             "comment": comment.manual_comment or comment.auto_comment or "",
-                            "answer": as_text(texts[grade.name]),
+                            "answer": texts[grade.name],
                         }
                     )
             row["points"], row["max"] = handed_in.score, handed_in.max_score
-            row["remarks"] = as_text("; ".join(remarks))
+            row["remarks"] = "; ".join(remarks)
             rows.append(row)
     if rows:
-        write_csv(course.folder / "grades" / f"{name}.csv", rows)
+        sheets.write(course.folder / "grades" / f"{name}.csv", rows)
     if by_hand:
-        write_csv(course.folder / "grades" / f"{name}_answers.csv", by_hand)
-        write_csv(course.written(name), by_hand)
+        sheets.write(course.sheet(name), by_hand)
+        sheets.write(course.written(name), by_hand)
 
 
 def read_sheet(sheet: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """Read a sheet of answers, as any spreadsheet program saves it; the rows by student and task."""
+    """Read a sheet of answers, as any spreadsheet program saves it; the rows by student and task.
+
+    Raises
+    ------
+    ValueError
+        Something of it cannot be read for sure: the message says what, with the lines.
+    """
     if not sheet.exists():
         return {}
-    text = sheet.read_text(encoding="utf-8-sig")
-    delimiter = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
-    rows = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
-    return {(row["student"], row["task"]): row for row in rows}
-
-
-def number(text: str) -> float | None:
-    """Return a number with a point or a comma in it; None for no text, and -1 for what is no number."""
-    try:
-        return float(text.replace(",", ".")) if text.strip() else None
-    except ValueError:
-        return -1
+    found = sheets.read(sheet)
+    if found.wrong:
+        raise ValueError("\n".join([f"{sheet}:", *found.wrong]))
+    return found.rows
 
 
 def take_marks(course: Course, name: str) -> None:
@@ -535,30 +604,56 @@ def take_marks(course: Course, name: str) -> None:
     Raises
     ------
     ValueError
-        Points are no number, or below 0 or above the maximum: the message names the sheet and the student.
+        The sheet cannot be read, and nothing was taken; or some of its rows cannot, and the others were taken. The
+        message names all of them.
     """
-    sheet = course.folder / "grades" / f"{name}_answers.csv"
+    path = course.sheet(name)
+    for other in sorted(path.parent.glob(f"{name}_answers.*")):
+        if other.suffix.lower() in WORKBOOKS and (
+            not path.exists() or other.stat().st_mtime_ns > path.stat().st_mtime_ns
+        ):
+            raise ValueError(f"{other} is newer than {path.name}, and is not read. {sheets.SAVE} Or move it away.")
+    if not path.exists():
+        return
     written = read_sheet(course.written(name))
     with course.gradebook() as gradebook:
-        for (student, task), row in read_sheet(sheet).items():
-            before = written.get((student, task), {"points": "", "comment": ""})
-            points, comment = number(row["points"]), row["comment"]
-            marked = points is not None and points != number(before["points"])
-            commented = comment.splitlines() != before["comment"].splitlines()
-            if not marked and not commented:
+        try:
+            cells = gradebook.find_notebook(name, name)
+        except MissingEntry:
+            raise ValueError(f"{path}: nobody has handed in {name} yet") from None
+        tasks = {cell.name for cell in cells.grade_cells} & {cell.name for cell in cells.solution_cells}
+        students = [handed_in.student.id for handed_in in gradebook.assignment_submissions(name)]
+        nothing = {"points": "", "comment": "", "answer": ""}
+        known = {(student, task): written.get((student, task), nothing) for student in students for task in tasks}
+        sheet = sheets.read(path, known)
+        for (student, task), row in sheet.rows.items():
+            before, place = known[student, task], sheet.lines[student, task]
+            grade = gradebook.find_grade(task, name, name, student)
+            said = gradebook.find_comment(task, name, name, student)
+            points, comment = sheets.number(row["points"]), row.get("comment", before["comment"])
+            marked = points is not None and not sheets.unchanged(row["points"], before["points"])
+            if marked and not 0 <= points <= grade.max_score:
+                sheet.wrong.append(
+                    f"{place}, column points: {row['points']!r} is no number from 0 to {grade.max_score:g}. "
+                    "Excel changes some: write it again, as 1.5 or 1,5"
+                )
                 continue
-            if marked and not 0 <= points <= number(row["max"]):
-                raise ValueError(f"{sheet}: {student} has {row['points']!r} points, not 0 to {row['max']}")
-            try:
-                grade = gradebook.find_grade(task, name, name, student)
-                said = gradebook.find_comment(task, name, name, student)
-            except MissingEntry:
-                raise ValueError(f"{sheet}: nobody called {student!r} handed in {name}") from None
+            if points is None and before["points"]:
+                sheet.said.append(f"{place}, column points: it is empty now, and stays {before['points']}")
             if marked and (points != grade.score or grade.needs_manual_grade):
                 grade.manual_score, grade.extra_credit, grade.needs_manual_grade = points, None, False
-            if commented and comment != (said.auto_comment or ""):
+            if not sheets.unchanged(comment, before["comment"]) and comment != (said.auto_comment or ""):
                 said.manual_comment = comment
         gradebook.db.commit()
+    for line in sheet.said:
+        print(f"{path.name}: {line}")
+    if sheet.wrong:
+        raise ValueError(
+            "\n".join(
+                [f"{path}: these rows were not taken, and still stand in it. The others were taken.", *sheet.wrong]
+            )
+            + "\nMend them in the sheet, and call again."
+        )
 
 
 def feedback(course: Course) -> int:
@@ -606,6 +701,8 @@ def main(arguments: list[str] | None = None) -> None:
     grading.add_argument("--jobs", type=int, default=2, help="submissions at a time")
     commands.add_parser("feedback", help="take in marks given by hand, and write a page for each student")
     options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")  # names may have letters that the terminal's coding lacks
+    sys.stderr.reconfigure(errors="backslashreplace")
     try:
         course = Course(options.to, options.sources)
         if options.command == "release":

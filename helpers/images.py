@@ -189,7 +189,7 @@ class Gallery:
 
     def titles(self, rows: Iterable[int]) -> list[str]:
         """Name pictures for a reader: the class in words, or the name of the file where there is no class."""
-        return [str(self.labels[i]).replace("_", " ") or self.paths[i].name for i in rows]
+        return [str(self.labels[i]).replace("_", " ") or spelled(self.paths[i].name) for i in rows]
 
     def take(self, indices: Iterable[int]) -> "Gallery":
         """Return the gallery of the pictures at `indices` only, in that order; `skipped` is left empty."""

@@ -170,6 +170,11 @@ def test_a_row_that_is_wrong_costs_no_other(rows, said, tmp_path):
     assert list(sheet.rows) == [("ben", "why")] and said in sheet.wrong[0]
 
 
+def test_a_row_without_marks_stops_nothing(tmp_path):
+    sheet = read(tmp_path, saved(line("????", points=""), line("ben")), known("ben"))
+    assert list(sheet.rows) == [("ben", "why")] and not sheet.wrong and "????" in sheet.said[0]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("2", 2), ("2,5", 2.5), (" 2.5\xa0", 2.5), ("'2", 2), ("", None), (" ", None)]

@@ -1,5 +1,6 @@
 """A class of thirty, hostile notebooks and broken files among them, is graded in one command to the marks planted."""
 
+import copy
 import csv
 import io
 import json
@@ -214,9 +215,9 @@ ODD = {
     b"nothing": (lambda good: b"", 0, "the file is empty"),
     b"cut_off": (lambda good: nbformat.writes(good).encode()[:-300], 0, "is no notebook"),
     b"no_cells": (lambda good: b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', 0, "damaged"),
-    b"version_3": (lambda good: json.dumps(nbformat.convert(good, 3)).encode(), 7, ""),
+    b"version_3": (lambda good: json.dumps(nbformat.convert(copy.deepcopy(good), 3)).encode(), 7, ""),
     b"latin_1": (lambda good: nbformat.writes(good).replace("x):", "x):  # é").encode("latin-1"), 7, ""),
-    b"odd_metadata": (lambda good: odd_metadata(good), 7, ""),
+    b"odd_metadata": (odd_metadata, 7, ""),
     b"utf_16": (lambda good: nbformat.writes(good).encode("utf-16") + b"\0\0", 7, ""),
     b"Ren\xe9": (lambda good: nbformat.writes(good).encode(), 7, ""),
 }
@@ -501,6 +502,8 @@ def test_every_name_is_a_student_of_its_own(graded, tmp_path):
     (handed_in / "capitals").mkdir()
     shutil.copy(good, handed_in / "capitals" / "HOMEWORK.IPYNB")
     (handed_in / "capitals" / "a.png").write_bytes(b"no notebook")
+    time.sleep(0.01)  # what is of another course, and newer, is not taken for the assignment
+    nbformat.write(new_notebook(cells=[new_code_cell("x")]), handed_in / "capitals" / "scratch.ipynb")
     command = [TEACH, "-c", NAMES, ROOT / "tools", tmp_path / "class", graded[0] / "sources", handed_in]
     for step in ("release", "source"):
         shutil.copytree(graded[0] / "class" / step, tmp_path / "class" / step)

@@ -334,7 +334,8 @@ def read(path: Path, known: Mapping[Key, Row] | None = None) -> Sheet:
                 wrong.append(f"it is there already in {sheet.lines[key]}, with other points or another comment")
         elif not wrong:
             sheet.rows[key], sheet.lines[key] = row, place
-        sheet.wrong += [f"{place}, {reason}" for reason in wrong]
+        nothing_lost = not (row["points"] + row.get("comment", "")).strip()
+        (sheet.said if nothing_lost else sheet.wrong).extend(f"{place}, {reason}" for reason in wrong)
         if len(sheet.wrong) > MOST:
             raise ValueError(
                 f"{path}: is it the sheet of this class? No mark was changed:\n" + "\n".join(sheet.wrong[:9])

@@ -72,6 +72,7 @@ class Submission:
     file: Path
     assignment: str = ""
     notebook: nbformat.NotebookNode | None = None
+    recognised: bool = False
     remarks: list[str] = field(default_factory=list)
 
 
@@ -168,7 +169,7 @@ def student_id(name: bytes) -> str:
     written = "".join(c if k else number_of(c) for k, c in zip(kept, text, strict=True))
     written = re.sub(r"^[ .]+|[ .]+$", lambda ends: "".join(map(number_of, ends[0])), written)
     if len(written.encode()) > LONGEST_NAME:
-        digest = hashlib.sha256(name).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         written = written.encode()[: LONGEST_NAME - 13].decode(errors="ignore") + "~" + digest
     return written or "nameless"
 
@@ -230,7 +231,7 @@ def read(submission: Submission, templates: dict[str, merge.Template]) -> None:
     if submission.notebook is not None:
         best = max(shares, key=shares.__getitem__)
         if shares[best]:
-            submission.assignment = best
+            submission.assignment, submission.recognised = best, True
             return
         submission.remarks.append("none of its cells is from an assignment")
     shares = {name: sum(f'"{cell}"'.encode() in content for cell in t.released) for name, t in templates.items()}
@@ -485,16 +486,16 @@ def one_name(course: Course, submissions: list[Submission]) -> None:
 
 
 def latest(submissions: list[Submission], folder: Path) -> list[Submission]:
-    """Keep, of several files of one student for one assignment, the one that was changed last; a notebook before all.
+    """Keep, of several files of one student for one assignment, the one that was changed last, and name all of them.
 
-    All of them are named in its remarks.
+    A notebook that has cells of the assignment comes before one that has none, and this before what is no notebook.
     """
     of_one: dict[tuple[str, str], list[Submission]] = defaultdict(list)
     for submission in submissions:
         of_one[submission.student, submission.assignment].append(submission)
     kept = []
     for _, several in sorted(of_one.items()):
-        best = max(several, key=lambda s: (s.notebook is not None, s.file.lstat().st_mtime_ns))
+        best = max(several, key=lambda s: (s.recognised, s.notebook is not None, s.file.lstat().st_mtime_ns))
         kept.append(best)
         if len(several) > 1:
             names = ", ".join(printable(s.file.relative_to(folder)) for s in several)

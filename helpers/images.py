@@ -334,12 +334,13 @@ def _walk(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
             homes[real] = folder
             inside = [folder / name for name in subfolders if not _is_hidden(name)]
             named = [path for path in inside if path.suffix.lower() in _READABLE]
-            linked = [path for path in inside if Path(os.path.realpath(path)) != real / path.name]
+            linked = {path for path in inside if Path(os.path.realpath(path)) != real / path.name}
             subfolders[:] = [path.name for path in inside if path not in named and path not in linked]
             pictures = [folder / name for name in files if not _is_hidden(name)]
             pictures = [path for path in pictures if _may_be_picture(path)]
-            links.extend(linked + [path for path in pictures if path.is_symlink()])
-            named += [path for path in pictures if not path.is_symlink()]
+            linked |= {path for path in pictures if os.path.islink(path)}  # noqa: PTH114 (Path's own may raise)
+            named += [path for path in pictures if path not in linked]
+            links.extend(linked)
             found.extend(named)
             homes.update((real / path.name, path) for path in named)
 
@@ -353,7 +354,7 @@ def _walk(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
                 skipped.append((link, f"is a link to {_id(homes[real], root) or 'this folder'}, which is here already"))
             elif root.is_relative_to(real):
                 skipped.append((link, "is a link to a folder around this one"))
-            elif link.is_dir():
+            elif os.path.isdir(link):  # noqa: PTH112 (Path's own may raise)
                 look(link)
             else:
                 found.append(link)

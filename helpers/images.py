@@ -38,7 +38,7 @@ _READABLE = {ext for ext, name in Image.EXTENSION.items() if name in Image.OPEN}
     # documents, films and scientific containers that Pillow lists beside the pictures
     ".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".hdf", ".h5", ".grib", ".bufr", ".wmf", ".emf", ".fit", ".fits",
 } | {".mpo"}  # fmt: skip
-_RAW, _JXL, _SVG = "a camera raw file", "a JPEG XL picture", "a vector drawing (SVG)"
+_RAW, _JXL, _SVG, _TIFF = "a camera raw file", "a JPEG XL picture", "a vector drawing (SVG)", "a TIFF picture"
 _KNOWN_UNREADABLE = {
     **dict.fromkeys([
         ".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr",
@@ -49,6 +49,8 @@ _KNOWN_UNREADABLE = {
     ".svg": _SVG,
     ".svgz": _SVG,
 }  # fmt: skip
+if ".avif" not in _READABLE:  # Pillow can be built without it
+    _KNOWN_UNREADABLE[".avif"] = "an AVIF picture"
 _BEGINNINGS = [  # the first that fits: a JPEG called .heic is a JPEG
     (rb"\xff\xd8\xff", "a JPEG picture"),
     (rb"\x89PNG\r\n\x1a\n", "a PNG picture"),
@@ -57,7 +59,7 @@ _BEGINNINGS = [  # the first that fits: a JPEG called .heic is a JPEG
     (rb"....ftyp(avif|avis|mif1.{4,32}avif)", "an AVIF picture"),
     (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "an iPhone picture (HEIC)"),
     (rb"....ftypcrx |II\*\0....CR|II(RO|RS|U\0)|MMOR|FUJIFILMCCD-RAW|FOVb|\0MRM", _RAW),
-    (rb"II[*+]\0|MM\0[*+]", "a TIFF picture"),
+    (rb"II[*+]\0|MM\0[*+]", _TIFF),
     (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", _JXL),
     (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "a JPEG 2000 picture"),
     (rb"BM.{4}\0\0\0\0", "a BMP picture"),
@@ -76,16 +78,6 @@ def _kind(head: bytes) -> str | None:
     """Say what a file is by its first bytes (some hundreds): "a JPEG picture", "a camera raw file", None if unknown."""
     return next((kind for pattern, kind in _BEGINNINGS if pattern.match(head)), None)
 
-
-_NO_PICTURES = {ext for ext, kind in mimetypes.MimeTypes().types_map[True].items() if not kind.startswith("image/")}
-_NO_PICTURES -= {".bin"}  # texts, films, archives, …: not worth a look inside
-_LEFT_BY_SYSTEMS = {
-    "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "lost.dir",
-    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "__pycache__",
-}  # fmt: skip
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
-"""The parts of a data set, by the names of their folders in small letters."""
 
 # Pillow warns of large pictures and of odd headers; what is wrong with a file is said here, once, in words.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -275,6 +267,17 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         page.alpha_composite(picture)
         picture = page
     return picture.convert("RGB")
+
+
+_NO_PICTURES = {ext for ext, kind in mimetypes.MimeTypes().types_map[True].items() if not kind.startswith("image/")}
+_NO_PICTURES -= {".bin"}  # texts, films, archives, …: not worth a look inside
+_LEFT_BY_SYSTEMS = {
+    "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "lost.dir",
+    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "__pycache__",
+}  # fmt: skip
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
+"""The parts of a data set, by the names of their folders in small letters."""
 
 
 def spelled(name: str) -> str:

@@ -188,4 +188,4 @@ def buttons(scope: str, pictures: Sequence[Path]) -> str:
 
 def page(parts: Sequence[str]) -> str:
     """Put parts together as a piece of HTML that stands alone, for pages in which no Python runs."""
-    return f'<div class="query-explorer">{STYLE}{"".join(parts)}</div>'
+    return f'<div class="query-explorer mathjax_ignore">{STYLE}{"".join(parts)}</div>'

@@ -92,16 +92,6 @@ def _kind(head: bytes) -> str | None:
     return next((kind for pattern, kind in _BEGINNINGS if pattern.match(head)), None)
 
 
-_NO_PICTURES = {ext for ext, kind in mimetypes.MimeTypes().types_map[True].items() if not kind.startswith("image/")}
-_NO_PICTURES -= {".bin"}  # texts, films, archives, …: not worth a look inside
-_LEFT_BY_SYSTEMS = {
-    "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "lost.dir",
-    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "__pycache__",
-}  # fmt: skip
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
-"""The parts of a data set, by the names of their folders in small letters."""
-
 # Pillow warns of large pictures and of odd headers; what is wrong with a file is said here, once, in words.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -607,6 +597,17 @@ def _grey_painter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
     return paint
 
 
+_NO_PICTURES = {ext for ext, kind in mimetypes.MimeTypes().types_map[True].items() if not kind.startswith("image/")}
+_NO_PICTURES -= {".bin"}  # texts, films, archives, …: not worth a look inside
+_LEFT_BY_SYSTEMS = {
+    "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found", "lost.dir",
+    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "__pycache__",
+}  # fmt: skip
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
+"""The parts of a data set, by the names of their folders in small letters."""
+
+
 def spelled(name: str) -> str:
     r"""Write a file's name as text to print, store and compare: in NFC, and bytes that are no UTF-8 as ``\xe9``."""
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
@@ -664,12 +665,13 @@ def _walk(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
             homes[real] = folder
             inside = [folder / name for name in subfolders if not _is_hidden(name)]
             named = [path for path in inside if path.suffix.lower() in _READABLE]
-            linked = [path for path in inside if Path(os.path.realpath(path)) != real / path.name]
+            linked = {path for path in inside if Path(os.path.realpath(path)) != real / path.name}
             subfolders[:] = [path.name for path in inside if path not in named and path not in linked]
             pictures = [folder / name for name in files if not _is_hidden(name)]
             pictures = [path for path in pictures if _may_be_picture(path)]
-            links.extend(linked + [path for path in pictures if path.is_symlink()])
-            named += [path for path in pictures if not path.is_symlink()]
+            linked |= {path for path in pictures if os.path.islink(path)}  # noqa: PTH114 (Path's own may raise)
+            named += [path for path in pictures if path not in linked]
+            links.extend(linked)
             found.extend(named)
             homes.update((real / path.name, path) for path in named)
 
@@ -683,7 +685,7 @@ def _walk(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
                 skipped.append((link, f"is a link to {_id(homes[real], root) or 'this folder'}, which is here already"))
             elif root.is_relative_to(real):
                 skipped.append((link, "is a link to a folder around this one"))
-            elif link.is_dir():
+            elif os.path.isdir(link):  # noqa: PTH112 (Path's own may raise)
                 look(link)
             else:
                 found.append(link)

@@ -31,6 +31,7 @@ from helpers.images import Gallery, PictureSource, open_rgb, open_small, spelled
 plt.style.use("petroff10")  # colours that readers with any colour vision can tell apart
 plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False})
 plt.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True})
+pd.set_option("display.html.use_mathjax", False)  # else pages draw names with two $ as formulas
 
 RIGHT, WRONG, QUERY = "#1f6f3f", "#a8322d", "#333333"
 

@@ -346,15 +346,16 @@ class Index:
             if len(ids) < wanted or distances[-1] > distances[k - 1]:
                 break
             wanted *= 2
-        strange = [key for key, row in zip(ids, metadata, strict=True) if not _is_whole(row)]
-        if strange:
+        try:
+            labels = [row["label"] for row in metadata]
+            "".join(labels)
+        except (TypeError, KeyError) as error:
             raise ValueError(
-                f"the index {self.name!r} holds rows of another program, such as {strange[0]!r}: index.sync(gallery) "
-                "puts that right"
-            )
+                f"the index {self.name!r} holds rows of another program: index.sync(gallery) puts that right"
+            ) from error
         root = (self._collection.metadata or {}).get("root", ".")
         order = sorted(range(len(ids)), key=lambda i: (distances[i], ids[i].split("/")))[:k]
-        return [Match(_path(root, ids[i]), metadata[i]["label"], self._score(distances[i]), ids[i]) for i in order]
+        return [Match(_path(root, ids[i]), labels[i], self._score(distances[i]), ids[i]) for i in order]
 
     def _nearest(self, vector: np.ndarray, k: int, where: dict | None) -> tuple[list[str], list[float], list[dict]]:
         """Return ids, distances and metadata of the nearest `k`, by increasing distance."""

@@ -18,7 +18,7 @@ import pytest
 from conftest import free_port, start_server
 from PIL import Image
 
-from helpers import clip, images, metrics, store
+from helpers import clip, embeddings, images, metrics, store
 
 # children start in milliseconds from a server process that has imported everything, and that has no threads
 children = multiprocessing.get_context("forkserver")
@@ -34,13 +34,13 @@ class Colours:
 
     def encode_images(self, pictures):
         self.skipped, rows = [], []
-        for picture in pictures:
+        for picture in getattr(pictures, "paths", pictures):
             self.asked += 1
             time.sleep(self.seconds)
             try:
                 opened = picture if isinstance(picture, Image.Image) else images.open_rgb(picture)
                 rows.append(np.asarray(opened.resize((4, 4)), dtype=np.float32).ravel() - 100)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 self.skipped.append((str(picture), str(error)))
                 rows.append(np.full(48, np.nan, dtype=np.float32))
         if len(self.skipped) == len(rows):
@@ -830,7 +830,7 @@ def test_rows_that_another_program_left_are_said_and_a_sync_puts_them_right(fold
         theirs.delete(ids=["a/04.png"])
         theirs.add(ids=["a/04.png"], embeddings=[nobodys], metadatas=left)
         theirs.add(ids=["strange"], embeddings=[nobodys], metadatas=left)
-        with pytest.raises(ValueError, match=r"rows of another program, such as .*index\.sync\(gallery\)"):
+        with pytest.raises(ValueError, match=r"rows of another program: index\.sync\(gallery\)"):
             index.query(vector=nobodys)
         assert len(index.query(vector=nobodys, k=50, where={"label": "b"})) == 10 and "41 pictures" in repr(index)
         report = index.sync(gallery)
@@ -1033,6 +1033,29 @@ def test_an_index_that_another_client_rebuilds(folder, server, name):
     with pytest.raises(OSError, match="removed or rebuilt by another program"):
         index.query(text="a")
     assert len(index.query(text="a", k=40)) == 10
+
+
+# ---------------------------------------------------------------------------------------------- remembered embeddings
+
+
+def test_embeddings_of_a_gallery_some_of_which_is_gone(folder, tmp_path):
+    gallery = images.load_gallery(folder)
+    expected = embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache")
+    for row in (0, 5):
+        gallery.paths[row].unlink()
+        expected[row] = np.nan
+    for _ in range(2):  # nothing else is new, and what cannot be opened is not remembered
+        np.testing.assert_array_equal(embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache"), expected)
+    with pytest.raises(ValueError, match="none of the 1 pictures could be opened"):
+        embeddings.load_or_encode(Colours(), gallery.take([5]), tmp_path / "cache")
+
+
+def test_embeddings_that_cannot_be_kept_are_not_lost(folder, tmp_path, capsys):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    gallery = images.load_gallery(folder)
+    found = embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache")
+    np.testing.assert_array_equal(found, Colours().encode_images(gallery.paths))
+    assert "cannot be kept for the next time" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------------- with the real model

@@ -44,17 +44,39 @@ def load_or_encode(encoder: Encoder, gallery: Gallery, folder: Path = CACHE) -> 
     Returns
     -------
     ndarray of float32, shape (N, encoder.dim)
-        Rows of length 1, as ``encoder.encode_images(gallery)`` returns them.
+        Rows of length 1, as ``encoder.encode_images(gallery)`` returns them; NaN for a picture that cannot be opened.
+
+    Raises
+    ------
+    ValueError
+        None of the pictures can be opened.
     """
     file = folder / f"embeddings-{encoder.fingerprint}.npz"
     known = _read(file, encoder.dim)
-    hashes = [content_hash(path) for path in gallery.paths]
+    hashes = [_hash_or_name(path) for path in gallery.paths]
     new = sorted({picture: row for row, picture in enumerate(hashes) if picture not in known}.values())
     if new:
-        for row, vector in zip(new, encoder.encode_images(gallery.take(new)), strict=True):
+        try:
+            vectors = encoder.encode_images(gallery.take(new))
+        except ValueError as error:  # none of the new ones can be opened
+            if known.keys().isdisjoint(hashes):
+                raise
+            print(error)
+            vectors = np.full((len(new), encoder.dim), np.nan, dtype=np.float32)
+        for row, vector in zip(new, vectors, strict=True):
             known[hashes[row]] = vector
-        _write(file, {picture: vector for picture, vector in known.items() if not np.isnan(vector).any()})
+        try:
+            _write(file, {picture: vector for picture, vector in known.items() if not np.isnan(vector).any()})
+        except OSError as error:
+            print(f"the embeddings were computed and cannot be kept for the next time: {error}")
     return np.stack([known[picture] for picture in hashes])
+
+
+def _hash_or_name(path: Path) -> str:
+    try:
+        return content_hash(path)
+    except OSError:  # the encoder says what is wrong with it
+        return str(path)
 
 
 def _read(file: Path, dim: int) -> dict[str, np.ndarray]:

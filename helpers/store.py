@@ -345,15 +345,16 @@ class Index:
             if len(ids) < wanted or distances[-1] > distances[k - 1]:
                 break
             wanted *= 2
-        strange = [key for key, row in zip(ids, metadata, strict=True) if not _is_whole(row)]
-        if strange:
+        try:
+            labels = [row["label"] for row in metadata]
+            "".join(labels)
+        except (TypeError, KeyError) as error:
             raise ValueError(
-                f"the index {self.name!r} holds rows of another program, such as {strange[0]!r}: index.sync(gallery) "
-                "puts that right"
-            )
+                f"the index {self.name!r} holds rows of another program: index.sync(gallery) puts that right"
+            ) from error
         root = (self._collection.metadata or {}).get("root", ".")
         order = sorted(range(len(ids)), key=lambda i: (distances[i], ids[i].split("/")))[:k]
-        return [Match(_path(root, ids[i]), metadata[i]["label"], self._score(distances[i]), ids[i]) for i in order]
+        return [Match(_path(root, ids[i]), labels[i], self._score(distances[i]), ids[i]) for i in order]
 
     def _nearest(self, vector: np.ndarray, k: int, where: dict | None) -> tuple[list[str], list[float], list[dict]]:
         """Return ids, distances and metadata of the nearest `k`, by increasing distance."""
@@ -375,11 +376,11 @@ class Index:
             raise ValueError(f"the index holds vectors of shape ({self._encoder.dim},), and this one is {vector.shape}")
         if not np.isfinite(vector).all():
             raise ValueError("the vector holds NaN or infinity")
-        length = np.linalg.norm(vector.astype(np.float64))
-        if self.space == "cosine" and length == 0:
+        largest = np.abs(vector).max(initial=0)
+        if self.space == "cosine" and largest == 0:
             raise ValueError("the vector is zero: it has no direction, so no cosine")
-        if length > 1e15 or (self.space == "cosine" and length < 1e-15):  # squared, it leaves the range of float32
-            raise ValueError(f"the length of the vector is {length:.0e}, too far from 1: divide it by its length")
+        if largest > 1e15 or (self.space == "cosine" and largest < 1e-15):  # its square leaves the range of float32
+            raise ValueError(f"the vector's largest value is {largest:.0e}, too far from 1: divide it by its length")
         return vector.astype(np.float32)
 
     def clear(self) -> None:
@@ -593,7 +594,7 @@ class _Folder(_Home):
     def __init__(self, folder: Path) -> None:
         self.where, self._path = str(folder), folder
         found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if folder.is_file() or (found - {"in_use.lock"} and "chroma.sqlite3" not in found):
+        if folder.is_file() or (found - {"in_use.lock", "syncing.lock", "writes"} and "chroma.sqlite3" not in found):
             raise ValueError(f"{folder} holds something else than an index: choose an empty folder or a new one")
         if folder in self._known:
             self._known.pop(folder)._close()
@@ -628,7 +629,7 @@ class _Folder(_Home):
                 f"the index in {self._path} cannot be opened ({_first_line(error)}). If the disk is full, make room; "
                 "if an older Chroma made it, or a file of it is damaged, remove the folder and sync again"
             ) from error
-        self._known_writes, self._failed = self._writes_so_far(), False
+        self._known_writes = self._writes_so_far()
         self.opened += 1
 
     def _close(self) -> None:
@@ -648,6 +649,7 @@ class _Folder(_Home):
                 result = action()
             except Exception:
                 if self._writes_so_far() == known:
+                    self._known_writes = -1
                     raise
             else:
                 if self._writes_so_far() == known:
@@ -661,7 +663,7 @@ class _Folder(_Home):
         if not (self._path / "chroma.sqlite3").is_file():
             raise FileNotFoundError(f"the index in {self._path} is gone: open it anew and sync")
         with self._lock:
-            if self._writes_so_far() != self._known_writes or (writes and self._failed):
+            if self._writes_so_far() != self._known_writes:
                 self._known_writes = -1  # until it is open again
                 self._close()
                 self._connect()
@@ -671,8 +673,8 @@ class _Folder(_Home):
                 self._known_writes = self._writes_so_far()
             try:
                 return action()
-            except BaseException:  # a full disk: this client can read, but would hang in the next write
-                self._failed = writes
+            except BaseException:  # after a full disk this client may hang, also when there is room again
+                self._known_writes = -1
                 raise
 
     @contextmanager
@@ -766,10 +768,12 @@ def check_k(k: int) -> int:
 
 def _filter(where: dict[str, Any], depth: int = 0) -> dict[str, Any]:
     """Return a filter as Chroma answers it rightly; raise where it would answer nothing or everything, in silence."""
-    if not isinstance(where, dict) or len(where) != 1 or depth > 40:
+    if depth > 40:
+        raise ValueError("the filter is nested too deep: at most 40 times")
+    if not isinstance(where, dict) or len(where) != 1:
         raise ValueError(
             f"{where!r:.80} is no filter: write one field and what it must be, {{'label': 'windmill'}}; more than one "
-            "as {'$and': [{'label': 'windmill'}, {'width': {'$gt': 200}}]}, nested at most 40 times"
+            "as {'$and': [{'label': 'windmill'}, {'width': {'$gt': 200}}]}"
         )
     ((field_, value),) = where.items()
     if field_ in ("$and", "$or"):

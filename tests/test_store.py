@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from conftest import free_port, start_server
 from PIL import Image
 
-from helpers import clip, images, metrics, store
+from helpers import clip, embeddings, images, metrics, store
 
 # children start in milliseconds from a server process that has imported everything, and that has no threads
 children = multiprocessing.get_context("forkserver")
@@ -33,13 +34,13 @@ class Colours:
 
     def encode_images(self, pictures):
         self.skipped, rows = [], []
-        for picture in pictures:
+        for picture in getattr(pictures, "paths", pictures):
             self.asked += 1
             time.sleep(self.seconds)
             try:
                 opened = picture if isinstance(picture, Image.Image) else images.open_rgb(picture)
                 rows.append(np.asarray(opened.resize((4, 4)), dtype=np.float32).ravel() - 100)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 self.skipped.append((str(picture), str(error)))
                 rows.append(np.full(48, np.nan, dtype=np.float32))
         if len(self.skipped) == len(rows):
@@ -161,16 +162,87 @@ def test_bad_pictures_are_left_out_and_named(folder):
     assert index.sync(images.load_gallery(folder)).unchanged == 39
 
 
-def test_a_picture_that_goes_bad_leaves_the_index_and_is_named(folder):
-    index = store.open_index(encoder=Colours())
+def test_what_was_stored_of_a_picture_that_goes_bad_stays_until_the_gallery_lists_it_no_more(folder, where, name):
+    index = store.open_index(where, encoder=Colours(), name=name)
     gallery = images.load_gallery(folder)
     index.sync(gallery)
+    before = content(index)
     gallery.paths[3].write_bytes(b"damaged since it was stored")
     gallery.paths[4].unlink()
+    shutil.move(folder / "d", folder.parent / "elsewhere")  # a disk that was mounted there
     report = index.sync(gallery)
-    assert (report.removed, report.unchanged, index.count()) == (2, 38, 38)
-    assert {path for path, _ in report.skipped} == {gallery.paths[3], gallery.paths[4]}
-    assert all(reason for _, reason in report.skipped)
+    assert (report.removed, report.unchanged, len(report.skipped)) == (0, 28, 12)
+    assert {path for path, _ in report.skipped} == {*gallery.paths[3:5], *gallery.paths[30:]}
+    assert all(reason for _, reason in report.skipped) and content(index) == before
+    shutil.move(folder.parent / "elsewhere", folder / "d")
+    report = index.sync(images.load_gallery(folder))
+    assert (report.removed, report.unchanged, len(report.skipped), index.count()) == (2, 38, 1, 38)
+
+
+def test_a_gallery_that_is_gone_changes_nothing(folder, where, name):
+    index = store.open_index(where, encoder=Colours(), name=name)
+    gallery = images.load_gallery(folder)
+    index.sync(gallery)
+    before = content(index)
+    away = folder.rename(folder.parent / "away")
+    with pytest.raises(OSError, match=r"no picture of .*train can be read now .*nothing was changed"):
+        index.sync(gallery)
+    folder.mkdir()  # where the disk was mounted
+    with pytest.raises(OSError, match="nothing was changed in the index"):
+        index.sync(gallery.take(range(5)))
+    assert content(index) == before
+    report = index.sync(images.load_gallery(away))
+    assert report.updated == 40 and index.query(image=away / "a" / "04.png", k=1)[0].path == away / "a" / "04.png"
+
+
+class Choosy(Colours):
+    """Stumbles over one picture, in a way that nobody foresaw."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def encode_images(self, pictures):
+        if any(Path(picture).name == "05.png" for picture in pictures):
+            raise self.error
+        return super().encode_images(pictures)
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("'>' not supported"), SyntaxError("not a TIFF"), MemoryError(), KeyError(1)]
+)
+def test_whatever_one_picture_raises_costs_only_that_picture(folder, error):
+    index = store.open_index(encoder=Choosy(error))
+    report = index.sync(images.load_gallery(folder))
+    ((path, reason),) = report.skipped
+    assert (report.added, index.count(), path.name) == (39, 39, "05.png") and type(error).__name__ in reason
+
+
+def test_pictures_with_odd_exif_are_stored_or_named(tmp_path):
+    """The orientation as text, as bytes, twice, cut off; a TIFF header that leads nowhere."""
+    Image.new("RGB", (30, 20)).save(tmp_path / "good.jpg")
+    head = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01"
+    odd = [head + rest + bytes(4) for rest in (
+        b"\x02\0\x02\0\0\x006\0\0\0", b"\x07\0\x01\0\0\0\x06\0\0\0", b"\x01\0\x01\0\0\0\x06\0\0\0",
+        b"\x03\0\x02\0\0\0\x06\0\x06\0", b"\x05\0\x01\0\0\0\x1a\0\0\0", b"",
+    )]  # fmt: skip
+    for number, exif in enumerate([*odd, b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0garbage"]):
+        Image.new("RGB", (30, 20), (number, 0, 0)).save(tmp_path / f"{number}.jpg", exif=exif)
+        Image.new("RGB", (30, 20), (number, 9, 0)).save(tmp_path / f"{number}.png", exif=exif)
+    gallery = images.load_gallery(tmp_path)
+    index = store.open_index(encoder=Colours())
+    report = index.sync(gallery)
+    assert report.added >= 1 and report.added + len(report.skipped) == len(gallery) + len(gallery.skipped) == 17
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_not_utf_8_costs_no_other_picture(folder, where, name):
+    gallery = images.load_gallery(folder)
+    odd = Path(os.fsdecode(os.fsencode(folder / "a") + b"/caf\xe9.png"))
+    Image.new("RGB", (8, 8)).save(odd)
+    gallery = images.Gallery(folder, [odd, *gallery.paths], np.array(["a", *gallery.labels]), [])
+    report = store.open_index(where, encoder=Colours(), name=name).sync(gallery)
+    assert report.added == 40 and [path for path, _ in report.skipped] == [odd]
 
 
 def test_width_and_height_are_those_of_the_upright_picture(tmp_path):
@@ -320,10 +392,29 @@ def test_an_empty_index_has_no_answers():
     ({"vector": np.ones((1, 48))}, r"this one is \(1, 48\)"),
     ({"vector": np.full(48, np.nan)}, "holds NaN"),
     ({"vector": np.zeros(48)}, "no direction, so no cosine"),
-    ({"text": "a", "k": 0}, "k is 0"),
+    ({"text": "a", "k": 0}, "a whole number, at least 1, not 0"),
+    ({"text": "a", "k": "5"}, "not '5'"),
+    ({"text": "a", "k": 2.5}, "not 2.5"),
+    ({"text": "a", "k": True}, "not True"),
+    ({"text": "a", "k": None}, "not None"),
+    ({"text": "a", "k": float("nan")}, "not nan"),
+    ({"text": 5}, "the query 5 cannot be encoded"),
+    ({"image": 5}, "the query 5 cannot be encoded"),
+    ({"image": "no/such/picture.jpg"}, "no/such/picture.jpg"),
+    ({"vector": np.full(48, "0.5")}, "an array of numbers, and this one holds <U3"),
+    ({"vector": np.full(48, 1j)}, "holds complex128"),
+    ({"vector": [None] * 48}, "holds object"),
+    ({"vector": np.full(48, 1e200)}, "too far from 1"),
+    ({"vector": np.full(48, 1e-30)}, "too far from 1"),
+    ({"text": "a", "where": {"label": 3}}, "label is text in UTF-8, such as '3', and the filter asks for 3 .int"),
+    ({"text": "a", "where": {"width": "12"}}, "width is a whole number, such as 3, and the filter asks for '12' .str"),
+    ({"text": "a", "where": {"label": {"$contains": "a"}}}, r"use one of \$eq, \$ne, \$in, \$nin, in a dict"),
+    ({"text": "a", "where": {"label": "a", "width": 3}}, r"more than one as {'\$and'"),
+    ({"text": "a", "where": {"$or": "x"}}, r"\$or takes a list of filters"),
+    ({"text": "a", "where": {"label": {"$in": "ab"}}}, r"\$in takes a list of values"),
     ({"text": "a", "where": {"colour": "red"}}, "unknown field 'colour'.*label, split"),
     ({"text": "a", "where": {"$or": [{"label": "a"}, {"colour": "red"}]}}, "unknown field 'colour'"),
-    ({"text": "a", "where": {"label": {"$like": "a"}}}, "where operator"),
+    ({"text": "a", "where": {"label": {"$like": "a"}}}, r"asked of label: use one of \$eq, \$ne, \$in, \$nin"),
 ])  # fmt: skip
 def test_queries_that_make_no_sense(folder, query, said):
     index = store.open_index(encoder=Colours())
@@ -331,6 +422,125 @@ def test_queries_that_make_no_sense(folder, query, said):
     with pytest.raises(ValueError, match=said):
         index.query(**query)
     assert len(index.query(text="the next query works")) == 5
+
+
+def fits(row, where):
+    """Answer a filter in plain Python, and fail where it means nothing: text is no number, a flag is no number."""
+    ((key, asked),) = where.items()
+    if key in ("$and", "$or"):
+        assert isinstance(asked, (list, tuple)) and len(asked)
+        parts = [fits(row, part) for part in asked]
+        return all(parts) if key == "$and" else any(parts)
+    operator, value = next(iter(asked.items())) if isinstance(asked, dict) else ("$eq", asked)
+    value = value.item() if isinstance(value, np.ndarray) and not value.ndim else value
+    kind = str if key in ("label", "split", "hash") else (int, float, np.integer, np.floating)
+    values = list(value) if operator in ("$in", "$nin") else [value]
+    assert not isinstance(asked, dict) or len(asked) == 1
+    assert values and all(isinstance(part, kind) and not isinstance(part, bool) for part in values)
+    assert kind is not str or operator in ("$eq", "$ne", "$in", "$nin")
+    return {
+        "$eq": lambda: row[key] == value,
+        "$ne": lambda: row[key] != value,
+        "$gt": lambda: row[key] > value,
+        "$gte": lambda: row[key] >= value,
+        "$lt": lambda: row[key] < value,
+        "$lte": lambda: row[key] <= value,
+        "$in": lambda: row[key] in values,
+        "$nin": lambda: row[key] not in values,
+    }[operator]()
+
+
+def filters():
+    """Yield filters of every operator with values of every kind, right and wrong; then some that are put together."""
+    values = ["3", "a", "", "é", "none", "a\0", "\udce9", b"a", np.str_("a"), np.array("a")]
+    values += [24, 12, 0, -1, 2**31, 2**63, 2**70, np.int64(24), np.uint8(12), np.array(24), 24.0, 24.5, np.float32(24)]
+    values += [True, np.True_, float("nan"), float("inf"), -np.inf, None, 1j, {}, {"$eq": 24}, ["a"], [24], (24, 12)]
+    values += [[], ["a", 24], [24, True], np.array([12, 24]), np.array(["a", "3"]), {"a", "b"}, range(10, 30), [["a"]]]
+    operators = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin")
+    for field in ("label", "split", "hash", "width", "height"):
+        for value in values:
+            yield {field: value}
+            for operator in (*operators, "$contains", "$not_contains", "$regex", "$like", "eq", 3):
+                yield {field: {operator: value}}
+    some = [
+        {"label": "a"},
+        {"width": {"$gt": 12}},
+        {"label": {"$ne": "3"}},
+        {"height": 24},
+        {"label": {"$in": ["é", "b"]}},
+    ]
+    for one in some:
+        for other in some:
+            for key in ("$and", "$or"):
+                yield {key: [one, other]}
+                yield {"$or": [{key: (one, other, some[0])}, some[1]]}
+        yield from ({"$and": [one]}, {"$or": [one]}, {"$and": one}, {"$or": [one, {}]}, {"$or": [one, "x"]})
+    yield from (
+        {},
+        {"$or": "x"},
+        {"$or": []},
+        {"$and": None},
+        {"$not": some},
+        {3: "a"},
+        {None: 1},
+        {"": "a"},
+        {"$in": ["a"]},
+    )
+    yield from (
+        {"label": "a", "width": 24},
+        {"width": {"$gt": 1, "$lt": 30}},
+        "label",
+        ["label"],
+        [{"label": "a"}],
+        3,
+        {"a"},
+    )
+    yield {"#document": "a"}
+
+
+def test_a_filter_is_answered_as_plain_python_answers_it_or_refused(tmp_path, where, name):
+    """1,924 filters: Chroma alone answers some with nothing, or everything, or ignores the operator."""
+    folder = tmp_path / "train"
+    for number, label in enumerate(["3", "a", "é", "b", "a", "True"]):
+        path = folder / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (12 + 12 * (number % 2), 24), (40 * number, 9, 0)).save(path)
+    index = store.open_index(where, encoder=Colours(), name=name)
+    index.sync(images.load_gallery(folder))
+    rows = {key: dict(metadata) for key, (_, metadata) in content(index).items()}
+    answered = refused = 0
+    for asked in filters():
+        try:
+            expected = {key for key, row in rows.items() if fits(row, asked)}
+        except Exception:
+            expected = None
+        try:
+            found = {match.id for match in index.query(vector=np.ones(48), k=50, where=asked)}
+        except ValueError as error:
+            refused += 1
+            assert len(str(error)) > 30 and "Invalid where clause" not in str(error), (asked, error)
+        else:
+            answered += 1
+            assert found == expected, asked
+    assert answered > 200 and refused > 1000, (answered, refused)
+    assert len(index.query(text="a", k=50, where={"label": "e\u0301"})) == 1, "as macOS writes é"
+    several = {"$or": [{"label": {"$in": [str(n) for n in range(600)]}}, {"width": {"$in": np.arange(20)}}]}
+    assert len(index.query(text="a", k=50, where=several)) == 3
+    deep = {"label": "a"}
+    for _ in range(3000):
+        deep = {"$and": [deep, {"label": "a"}]}
+    for large in ({"$or": [{"width": n} for n in range(2000)]}, {"width": {"$in": range(100_000)}}, deep):
+        with pytest.raises(ValueError, match="too many values|nested too deep"):
+            index.query(text="a", where=large)
+
+
+def test_a_k_of_any_size_gives_all_there_are(folder, where, name):
+    index = store.open_index(where, encoder=Colours(), name=name)
+    index.sync(images.load_gallery(folder))
+    assert len(index.query(text="a", k=np.int64(3))) == len(index.query(text="a", k=np.uint8(3))) == 3
+    for k in (40, 41, 2**31 - 2, 2**31 - 1, 2**31, 2**32, 2**63, 2**100):
+        assert len(index.query(text="a", k=k)) == 40
+        assert len(index.query(text="a", k=k, where={"label": "a"})) == 10
 
 
 def test_a_picture_that_cannot_be_opened_is_no_query(folder):
@@ -473,6 +683,83 @@ def test_a_disk_that_is_full_costs_nothing_that_was_stored(folder, tmp_path):
     assert report.added + report.unchanged == 40 and index.count() == 40
 
 
+def sync_again_when_there_is_room(pictures, index, room, result):
+    import resource
+
+    store.BATCH = 4
+    gallery = images.load_gallery(pictures)
+    opened = store.open_index(index, encoder=Colours())
+    none, before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before))
+    for _ in range(2):
+        try:
+            opened.sync(gallery)
+            result.put("it fitted in")
+        except OSError as error:
+            result.put(str(error))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (none, before))
+    report = opened.sync(gallery)
+    found = sum(opened.query(image=path, k=1)[0].score > 0.9999 for path in gallery.paths)
+    result.put((report.added + report.unchanged, report.removed, opened.count(), found))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of this kind exist on Unix only")
+@pytest.mark.parametrize("more", [0, 4096, 20_000])
+def test_a_sync_that_met_a_full_disk_works_again_in_the_same_process_when_there_is_room(folder, tmp_path, more):
+    index = tmp_path / "index"
+    store.open_index(index, encoder=Colours()).sync(images.load_gallery(folder).take(range(8)))
+    room = (index / "chroma.sqlite3").stat().st_size + more
+    result = children.Queue()
+    child = children.Process(target=sync_again_when_there_is_room, args=(folder, index, room, result))
+    child.start()
+    try:
+        for _ in range(2):
+            assert result.get(timeout=60).startswith("the index in")
+        assert result.get(timeout=60) == (40, 0, 40, 40)
+    finally:
+        child.kill()
+        child.join()
+
+
+def sync_until_it_may(pictures, index, result):
+    if os.getuid() == 0:
+        os.setuid(65534)
+    files = [index, *index.rglob("*")]
+    gallery, opened = images.load_gallery(pictures), store.open_index(index, encoder=Colours())
+    for path in files:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        opened.sync(gallery)
+    except OSError as error:
+        result.put(str(error))
+    for path in files:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    result.put((opened.sync(gallery).unchanged, opened.count()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of this kind exist on Unix only")
+def test_a_folder_that_was_read_only_for_a_while_works_again_in_the_same_process(folder):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as open_to_all:
+        Path(open_to_all).chmod(0o755)
+        index, pictures = Path(open_to_all, "index"), Path(open_to_all, "train")
+        shutil.copytree(folder, pictures)
+        store.open_index(index, encoder=Colours()).sync(images.load_gallery(pictures).take(range(8)))
+        if os.getuid() == 0:
+            for path in (index, *index.rglob("*")):
+                os.chown(path, 65534, -1)
+        result = children.Queue()
+        child = children.Process(target=sync_until_it_may, args=(pictures, index, result))
+        child.start()
+        try:
+            assert "does not work (" in (said := result.get(timeout=60)) and "not lost" in said
+            assert result.get(timeout=60) == (8, 40)
+        finally:
+            child.kill()
+            child.join()
+
+
 def sync_without_permission(pictures, index, result):
     if os.getuid() == 0:
         os.setuid(65534)  # for root no folder is read-only
@@ -510,8 +797,11 @@ def test_a_folder_that_is_no_index(tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "chroma.sqlite3").write_bytes(b"SQLite format 3\0" + b"garbage" * 1000)
-    with pytest.raises(OSError, match="cannot be opened.*remove the folder and sync again"):
-        store.open_index(broken, encoder=Colours())
+    for _ in range(2):
+        with pytest.raises(OSError, match="cannot be opened.*not a database.*remove the folder and sync again"):
+            store.open_index(broken, encoder=Colours())
+    shutil.rmtree(broken)
+    assert store.open_index(broken, encoder=Colours()).count() == 0
 
 
 def test_a_collection_that_another_program_made_is_refused_until_it_is_cleared(folder, tmp_path):
@@ -529,6 +819,40 @@ def test_a_collection_that_another_program_made_is_refused_until_it_is_cleared(f
     assert index.sync(images.load_gallery(folder)).added == 40
 
 
+def test_rows_that_another_program_left_are_said_and_a_sync_puts_them_right(folder, where, name):
+    gallery = images.load_gallery(folder)
+    index = store.open_index(where, encoder=Colours(), name=name)
+    index.sync(gallery)
+    before = content(index)
+    theirs = index._home.client.get_collection(name)
+    nobodys = np.arange(48, dtype=np.float32)
+    for left in ([None], [{"mine": 1}], [{"label": 3, "hash": 4}]):
+        theirs.delete(ids=["a/04.png"])
+        theirs.add(ids=["a/04.png"], embeddings=[nobodys], metadatas=left)
+        theirs.add(ids=["strange"], embeddings=[nobodys], metadatas=left)
+        with pytest.raises(ValueError, match=r"rows of another program: index\.sync\(gallery\)"):
+            index.query(vector=nobodys)
+        assert len(index.query(vector=nobodys, k=50, where={"label": "b"})) == 10 and "41 pictures" in repr(index)
+        report = index.sync(gallery)
+        assert (report.updated, report.removed, report.unchanged) == (1, 1, 39) and content(index) == before
+        assert len(index.query(vector=nobodys, k=50)) == 40
+
+
+def test_a_collection_that_another_program_renames_or_removes(folder, where, name):
+    gallery = images.load_gallery(folder)
+    index = store.open_index(where, encoder=Colours(), name=name)
+    client = index._home.client
+    ways = [lambda: client.get_collection(name).modify(name=uuid.uuid4().hex), lambda: client.delete_collection(name)]
+    for change in ways:
+        index.sync(gallery)
+        change()
+        report = index.sync(gallery)
+        assert (report.added, index.count(), len(index.query(text="a"))) == (40, 40, 5)
+        change()
+        index.clear()
+        assert index.count() == 0 and index.query(text="a") == []
+
+
 def test_an_index_that_is_deleted_behind_its_back(folder, tmp_path):
     index = store.open_index(tmp_path / "index", encoder=Colours())
     index.sync(images.load_gallery(folder))
@@ -536,6 +860,8 @@ def test_an_index_that_is_deleted_behind_its_back(folder, tmp_path):
     for action in (index.count, lambda: index.query(text="a")):
         with pytest.raises(FileNotFoundError, match="is gone: open it anew and sync"):
             action()
+    with pytest.raises(FileNotFoundError, match="is gone: open it anew and sync"):
+        index.sync(images.load_gallery(folder))
     again = store.open_index(tmp_path / "index", encoder=Colours())
     assert again.sync(images.load_gallery(folder)).added == 40
     assert len(again.query(text="a")) == 5
@@ -548,6 +874,66 @@ def test_an_address_where_nothing_listens():
     port = free_port()
     with pytest.raises(ConnectionError, match=f"no server answers at .*chroma run --path FOLDER --port {port}"):
         store.open_index(f"http://127.0.0.1:{port}", encoder=Colours())
+
+
+@pytest.mark.parametrize("address", [
+    "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "::1", "127.0.0.1", "localhost", "LOCALHOST:8000/", "host:8000",
+    "example.org:8000/path", "example.org:", "localhost:port", "user@example.org:8000", "my:folder", "a:8000",
+    "http:/localhost:8000", "http:localhost:8000", "https//localhost:8000", "http//localhost", "http;//localhost",
+    "HTTP:\\\\localhost", "//localhost:8000", "http://", "https://", "http:", "http:///index", "http://:8000",
+    "ftp://localhost", "chroma://", "chroma://localhost:8000", "ws://localhost:8000", "file:///tmp/index",
+    "http://localhost:0", "http://localhost:65536", "http://localhost:99999", "http://localhost:80a0",
+    "http://localhost:-1", "http://localhost:8000:8000", "http://localhost:8000/path", "http://localhost?x=1",
+    "http://localhost#x", "http://user:secret@localhost:8000", "http://[::1", "http://::1", "http://local host:8000",
+    "http://http://localhost:8000", " localhost:8000 ", "", " ", Path("http://localhost:8000"),
+])  # fmt: skip
+def test_what_looks_like_an_address_is_no_folder(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"is no address of a server: write 'https?://[^/]+'\. For a folder of that name"
+    ):
+        store.open_index(address, encoder=Colours())
+    assert list(tmp_path.iterdir()) == [] and not Path("//localhost:8000").exists()
+
+
+@pytest.mark.parametrize("address, right", [
+    ("localhost:8000", "http://localhost:8000"), ("[::1]:8000", "http://[::1]:8000"), ("https//a.org", "https://a.org"),
+    ("example.org:8000/path", "http://example.org:8000"), ("http:/127.0.0.1:9", "http://127.0.0.1:9"),
+    ("HTTPS:\\\\a.org:9/", "https://a.org:9"), ("httpbin.org:80", "http://httpbin.org:80"),
+])  # fmt: skip
+def test_the_right_spelling_of_an_address_is_said(address, right):
+    with pytest.raises(ValueError) as said:
+        store.open_index(address, encoder=Colours())
+    assert f"write {right!r}." in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "folder", ["a/b:8000", "./my:folder", "http.d/index", "localhost.d", "1.2.3", Path("my:folder")]
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_other_names_are_folders(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert store.open_index(folder, encoder=Colours()).where == str(tmp_path / folder)
+
+
+def test_a_drive_of_windows_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("C:\\index", Path("C:\\index")) if sys.platform != "win32" else (str(tmp_path),):
+        assert store.open_index(folder, encoder=Colours()).where == str(Path(folder).resolve())
+
+
+def test_an_address_in_capitals_with_a_slash_behind_is_a_server(server, name):
+    store.open_index(server, encoder=Colours(), name=name)
+    spelled = f" {server.upper()}/ "
+    assert store.open_index(spelled, encoder=Colours(), name=name).where.lower() == server
+
+
+@pytest.mark.parametrize(
+    "address", ["HTTP://127.0.0.1:{}", "http://[::1]:{}", "http://a..b:{}", f"http://{'a' * 70}:{{}}"]
+)
+def test_an_address_that_nobody_answers_is_said(address):
+    with pytest.raises(ConnectionError, match="no server answers at http://.*chroma run"):
+        store.open_index(address.format(free_port()), encoder=Colours())
 
 
 def test_an_address_where_something_else_listens():
@@ -645,6 +1031,29 @@ def test_an_index_that_another_client_rebuilds(folder, server, name):
     with pytest.raises(OSError, match="removed or rebuilt by another program"):
         index.query(text="a")
     assert len(index.query(text="a", k=40)) == 10
+
+
+# ---------------------------------------------------------------------------------------------- remembered embeddings
+
+
+def test_embeddings_of_a_gallery_some_of_which_is_gone(folder, tmp_path):
+    gallery = images.load_gallery(folder)
+    expected = embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache")
+    for row in (0, 5):
+        gallery.paths[row].unlink()
+        expected[row] = np.nan
+    for _ in range(2):  # nothing else is new, and what cannot be opened is not remembered
+        np.testing.assert_array_equal(embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache"), expected)
+    with pytest.raises(ValueError, match="none of the 1 pictures could be opened"):
+        embeddings.load_or_encode(Colours(), gallery.take([5]), tmp_path / "cache")
+
+
+def test_embeddings_that_cannot_be_kept_are_not_lost(folder, tmp_path, capsys):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    gallery = images.load_gallery(folder)
+    found = embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache")
+    np.testing.assert_array_equal(found, Colours().encode_images(gallery.paths))
+    assert "cannot be kept for the next time" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------------- with the real model

@@ -158,20 +158,20 @@ class Gallery:
 
 def _in_words(error: Exception, kind: str | None) -> str:
     """Say in a student's words why a file, which begins like `kind`, cannot be opened."""
-    text = str(error)
+    text = " ".join(str(error).split())
     if isinstance(error, UnreadableImageError):
         return text
     if isinstance(error, UnidentifiedImageError):
         if kind:
-            return f"begins like {kind}, but is damaged or of a rare variety: copy it again, or save it as JPEG or PNG"
+            return f"is {kind}, but damaged or of a rare variety: copy it again, or save it as JPEG or PNG"
         return "is not a picture, whatever its name says, or is damaged at its start"
     if isinstance(error, Image.DecompressionBombError):
         return f"has far more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first"
     if isinstance(error, PermissionError):
         return "may not be read: the permission is missing"
-    if re.search("truncated|unrecognized data stream|broken|not enough image data|premature", text, re.IGNORECASE):
-        return "is cut off or damaged: copy it again from where it came"
-    return f"cannot be decoded ({text or type(error).__name__})"
+    if re.search("truncated|data stream|broken|not enough image data|end of file|decoder object", text, re.IGNORECASE):
+        return f"is cut off or damaged{f' ({kind})' if kind else ''}: copy it again from where it came"
+    return f"{f'is {kind}, but ' if kind else ''}cannot be decoded ({text or type(error).__name__})"
 
 
 def open_rgb(path: PictureSource) -> Image.Image:

@@ -189,20 +189,20 @@ class Gallery:
 
 def _in_words(error: Exception, kind: str | None) -> str:
     """Say in a student's words why a file, which begins like `kind`, cannot be opened."""
-    text = str(error)
+    text = " ".join(str(error).split())
     if isinstance(error, UnreadableImageError):
         return text
     if isinstance(error, UnidentifiedImageError):
         if kind:
-            return f"begins like {kind}, but is damaged or of a rare variety: copy it again, or save it as JPEG or PNG"
+            return f"is {kind}, but damaged or of a rare variety: copy it again, or save it as JPEG or PNG"
         return "is not a picture, whatever its name says, or is damaged at its start"
     if isinstance(error, Image.DecompressionBombError):
         return f"has far more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first"
     if isinstance(error, PermissionError):
         return "may not be read: the permission is missing"
-    if re.search("truncated|unrecognized data stream|broken|not enough image data|premature", text, re.IGNORECASE):
-        return "is cut off or damaged: copy it again from where it came"
-    return f"cannot be decoded ({text or type(error).__name__})"
+    if re.search("truncated|data stream|broken|not enough image data|end of file|decoder object", text, re.IGNORECASE):
+        return f"is cut off or damaged{f' ({kind})' if kind else ''}: copy it again from where it came"
+    return f"{f'is {kind}, but ' if kind else ''}cannot be decoded ({text or type(error).__name__})"
 
 
 def open_rgb(path: PictureSource) -> Image.Image:
@@ -437,7 +437,7 @@ def _decoded(picture: Image.Image, size: tuple[int, int], is_ours: bool = False)
     if need > _MEMORY or (slow and size[0] * size[1] > 5_000_000):
         raise UnreadableImageError(
             f"has {size[0]} × {size[1]} pixels, and would take {'minutes' if slow else f'{need / 1e6:.0f} MB'} to open "
-            f"as this variety of {picture.format}: shrink it first, or save it as JPEG"
+            f"as this variety of {picture.format}: shrink it first"
         )
     with _ONE_LARGE if need > _ALONE else contextlib.nullcontext():
         picture.load()
@@ -454,10 +454,11 @@ def _memory(picture: Image.Image, size: tuple[int, int]) -> float:
     """Estimate how many bytes it takes to open a picture: Pillow's copy, the result, what the decoder holds."""
     width, height = (side / 2 ** getattr(picture, "_reduce", 0) for side in picture.size)
     held = 1 if picture.mode in ("1", "L", "P") else 2 if picture.mode.startswith("I;16") else 4
-    held += {"WEBP": 12, "AVIF": 12, "HEIF": 6, "JPEG2000": 20}.get(picture.format, 0)
-    need = width * height * (held + 4 / _factor((width, height), LARGEST) ** 2)
-    if picture.info.get("progressive"):
-        need += 2 * len(picture.getbands()) * size[0] * size[1]
+    decoding = {"WEBP": 12, "AVIF": 9, "HEIF": 6, "JPEG2000": 18}.get(picture.format, 0)  # as measured
+    need = width * height * (held + max(decoding, 4 / _factor((width, height), LARGEST) ** 2))
+    if picture.info.get("progressive"):  # all coefficients are held, two bytes each; less of them in the colours
+        _, across, down, _ = zip(*picture.layer, strict=True)
+        need += 2 * size[0] * size[1] * np.dot(across, down) / (max(across) * max(down))
     if picture.format == "TIFF" and picture.info.get("compression") != "raw":
         tag = picture.tag_v2.get
         if tag(_Tag.TileWidth):

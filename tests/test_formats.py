@@ -393,9 +393,9 @@ def test_what_cannot_be_read_is_called_by_its_kind(tmp_path):
         ("preview.tif", raw, "camera raw"),
         ("a.svg", b"<svg/>", "vector drawing"),
         ("b.png", b'<?xml version="1.0"?>\n<svg xmlns="x"></svg>', "vector drawing"),
-        ("b.heic", b"\0\0\0\x18ftypheic" + bytes(60), "begins like an iPhone picture"),
-        ("c.jpg", b"\0\0\0\x18ftypheic" + bytes(60), "begins like an iPhone picture"),
-        ("d.heic", written(quarters(), "HEIF")[:-300], "d.heic"),
+        ("b.heic", b"\0\0\0\x18ftypheic" + bytes(60), "is an iPhone picture"),
+        ("c.jpg", b"\0\0\0\x18ftypheic" + bytes(60), "is an iPhone picture"),
+        ("d.heic", written(quarters(), "HEIF")[:-300], "an iPhone picture"),
     ]:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(images.UnreadableImageError, match=said):

@@ -339,7 +339,7 @@ def test_take_keeps_order_and_labels(tmp_path):
         quarters().save(tmp_path / name / "x.png")
     part = images.load_gallery(tmp_path).take([2, 0])
     assert (part.first("a"), part.first("c"), part.first("not there", otherwise=1)) == (1, 0, 1)
-    with pytest.raises(ValueError, match="no class 'not there': choose one of a, c"):
+    with pytest.raises(ValueError, match="no class 'not there'; the classes here: a, c"):
         part.first("not there")
     assert part.labels.tolist() == ["c", "a"] and [p.parent.name for p in part.paths] == ["c", "a"]
 

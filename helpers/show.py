@@ -184,7 +184,10 @@ def grid(
     """
     rows = -(-len(pictures) // columns)
     if titles:  # long ones, such as the names of files, go on in the next line
-        titles = ["\n".join(textwrap.fill(line, int(12 * size)) for line in title.split("\n")[:4]) for title in titles]
+        lines = [
+            [part for line in title.split("\n") for part in textwrap.wrap(line, int(12 * size))] for title in titles
+        ]
+        titles = ["\n".join(some if len(some) <= 4 else [*some[:3], "…"]) for some in lines]
     height = size + (0.25 * max(t.count("\n") + 1 for t in titles) if titles else 0.1)
     fig, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
     for ax in axes.flat:

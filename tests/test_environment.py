@@ -55,7 +55,7 @@ def imported(folder):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add(node.module)
-    own = {"helpers", *(path.stem for path in (ROOT / folder).glob("*.py"))}
+    own = {"helpers", *(path.stem for part in (folder, "tools") for path in (ROOT / part).glob("*.py"))}
     return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - own
 
 

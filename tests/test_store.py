@@ -499,7 +499,7 @@ def filters():
 
 
 def test_a_filter_is_answered_as_plain_python_answers_it_or_refused(tmp_path, where, name):
-    """1,924 filters: Chroma alone answers some with nothing, or everything, or ignores the operator."""
+    """3,367 filters: Chroma alone answers some with nothing, or everything, or ignores the operator."""
     folder = tmp_path / "train"
     for number, label in enumerate(["3", "a", "é", "b", "a", "True"]):
         path = folder / label / f"{number}.png"
@@ -901,7 +901,8 @@ def test_what_looks_like_an_address_is_no_folder(address, tmp_path, monkeypatch)
     ("example.org:8000/path", "http://example.org:8000"), ("http:/127.0.0.1:9", "http://127.0.0.1:9"),
     ("HTTPS:\\\\a.org:9/", "https://a.org:9"), ("httpbin.org:80", "http://httpbin.org:80"),
 ])  # fmt: skip
-def test_the_right_spelling_of_an_address_is_said(address, right):
+def test_the_right_spelling_of_an_address_is_said(address, right, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError) as said:
         store.open_index(address, encoder=Colours())
     assert f"write {right!r}." in str(said.value)

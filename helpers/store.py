@@ -663,7 +663,7 @@ def _metadata(collection: chromadb.Collection, page: int = 10_000) -> dict[str, 
 
 def _vanished(path: Path, error: Exception) -> tuple[Path, str]:
     """Name a picture that was there when the gallery was loaded."""
-    return path, f"cannot be read any more ({getattr(error, 'strerror', None) or error})"
+    return path, f"cannot be read any more ({getattr(error.__cause__ or error, 'strerror', None) or error})"
 
 
 def _check_fields(where: dict[str, Any] | None) -> None:

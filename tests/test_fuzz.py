@@ -14,6 +14,7 @@ from test_store import Colours
 from helpers import images, store
 
 ENDINGS = {name: {"JPEG2000": "jp2"}.get(name.split()[0], name.split()[0].lower()) for name in FORMATS}
+HEADERS_LIE = ("AVIF", "HEIF", "ICNS", "ICO")  # damaged, they can say one size and hold another
 SECONDS = 0.6  # for each format; a seed of its own makes a failure come again
 
 
@@ -68,7 +69,8 @@ def test_a_damaged_file_is_a_picture_or_unreadable(name, originals, tmp_path):
             continue
         opened += 1
         assert picture.mode == "RGB" and min(picture.size) > 0
-        assert size == picture.size or size[0] * size[1] > images.LARGEST or name == "ICO"
+        if name not in HEADERS_LIE and size[0] * size[1] <= images.LARGEST:
+            assert size == picture.size
         assert np.asarray(picture).dtype == np.uint8
     assert tried >= 20
 

@@ -723,14 +723,12 @@ def _is_whole(row: dict | None) -> bool:
 
 def _why(error: Exception) -> str:
     """Say why a picture that was there when the gallery was loaded cannot be stored now."""
-    cause = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"cannot be read any more ({cause.strerror})"
-    return (
-        str(error)
-        if isinstance(error, (ValueError, OSError))
-        else f"cannot be stored ({type(error).__name__}: {error})"
-    )
+    for cause in (error, error.__cause__):
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"cannot be read any more ({cause.strerror})"
+    if isinstance(error, ValueError | OSError):
+        return str(error)
+    return f"cannot be stored ({type(error).__name__}: {error})"
 
 
 def _first_line(error: Exception) -> str:

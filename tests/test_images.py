@@ -403,3 +403,12 @@ def test_a_single_own_picture_is_too_few(own, tmp_path):
     with pytest.raises(ValueError, match="too few pictures"):
         images.use_pictures(tmp_path / "lonely")
     assert images.load_pictures()[0].root == images.DATA / "train"
+
+
+def test_a_large_photograph_gives_the_same_row_as_path_and_as_picture(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((2400, 1800)).save(tmp_path / "phone.jpg")
+    with Image.open(tmp_path / "phone.jpg") as picture:
+        by_path, by_picture = images.pixel_matrix([tmp_path / "phone.jpg", picture], 32)
+        assert picture.size == (2400, 1800)
+    np.testing.assert_array_equal(by_path, by_picture)

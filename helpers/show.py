@@ -88,12 +88,14 @@ def _make_drawable(fig: Figure) -> None:
         if isinstance(formatter := axis.get_major_formatter(), (FixedFormatter, FuncFormatter, StrCategoryFormatter))
     }
     said = [text.get_text() for text in texts]
-    said += [word for formatter, axis in named.items() for word in formatter.format_ticks(axis.get_majorticklocs())]
+    said += [
+        str(word) for formatter, axis in named.items() for word in formatter.format_ticks(axis.get_majorticklocs())
+    ]
     table, fonts = _signs(set("".join(said)))
     for text in texts:
         text.set_text(text.get_text().translate(table))
     for formatter, axis in named.items():
-        axis.set_major_formatter(lambda x, at, words=formatter: _cut(words(x, at)).translate(table))
+        axis.set_major_formatter(lambda x, at, words=formatter: _cut(str(words(x, at))).translate(table))
     for text in texts | ticks if fonts else ():
         text.set_fontfamily([*text.get_fontfamily(), *fonts])
 

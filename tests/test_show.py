@@ -181,6 +181,14 @@ def test_a_font_that_has_a_sign_is_used_where_it_is_installed(monkeypatch):
     assert said == ""
 
 
+def test_ticks_may_be_named_by_numbers(monkeypatch):
+    monkeypatch.setattr(show, "FONTS", ())
+    fig, ax = plt.subplots()
+    ax.set_xticks([0, 1], [5, 50])
+    expected = saved(fig)
+    np.testing.assert_array_equal(drawn(lambda: show.figure(fig, "two numbers"))[0], expected)
+
+
 @pytest.mark.parametrize(
     "name", ["n" * 250, "犬" * 80, "new\nline\n" * 20, "so many words " * 18, " ", "$" * 99], ids=range(6)
 )

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import evaluate, images, metrics
-from .check import agrees
+from helpers import evaluate, images, metrics
+from helpers.check import agrees
 
 
 class _Exercise(NamedTuple):

@@ -1,9 +1,11 @@
 """Tell a reader whether an exercise is solved and, where the mistake is a known one, which it is."""
 
 import ast
+import contextlib
 import copy
 import dis
 import inspect
+import io
 import re
 import sys
 import traceback
@@ -21,26 +23,29 @@ TOLERANCE = 1e-4
 
 def agrees(
     name: str,
+    names: Mapping[str, Any],
     reference: Callable[..., Any],
     inputs: Sequence[tuple],
-    mistakes: Mapping[str, Callable[..., Any]] | None = None,
+    mistakes: Mapping[str, Callable[..., Any]],
     *,
     without_loop: bool = False,
 ) -> bool:
     """Print whether the reader's function does what `reference` does, or what seems to be wrong with it.
 
-    The function gets copies of arrays and lists. Whatever it raises or returns, nothing is raised here, so that the
-    notebook goes on, solved or not. (Stopping the kernel still stops it.)
+    The function gets copies of arrays and lists. What it prints is shown first. Whatever it raises or returns, nothing
+    is raised here, so that the notebook goes on, solved or not. (Stopping the kernel still stops it.)
 
     Parameters
     ----------
     name : str
-        The reader's function, by its name in the notebook: it need not be there.
+        The reader's function, by its name in the notebook.
+    names : mapping of str to any
+        The variables of the notebook, where the function is looked up. It need not be there.
     reference : callable
         Returns the right answer, a number or an array, for the same arguments.
     inputs : sequence of tuples
         The arguments of each call: two at least, on which usual slips lead to different answers.
-    mistakes : mapping of str to callable, optional
+    mistakes : mapping of str to callable
         What to say, and a function that makes this mistake: it is said if all answers are those of this function.
     without_loop : bool
         Also ask that the steps of Python do not grow with the rows and columns of the last argument.
@@ -50,28 +55,42 @@ def agrees(
     bool
         Whether all answers are right.
     """
-    names = inspect.currentframe().f_back.f_globals
-    said = _syntax_error(name) or _judge(name, names, reference, inputs, mistakes or {}, without_loop)
-    print(said)
+    with contextlib.redirect_stdout(_Shown()) as shown:
+        said = _syntax_error(name) or _judge(name, names, reference, inputs, mistakes, without_loop)
+    print("" if shown.end == "\n" else "\n", said, sep="")
     return said.startswith("✓")
+
+
+class _Shown(io.TextIOBase):
+    """Standard output as it was, and how it ended."""
+
+    def __init__(self) -> None:
+        self.output, self.end = sys.stdout, "\n"
+
+    def write(self, text: str) -> int:
+        self.end = text[-1:] or self.end
+        return self.output.write(text)
 
 
 def _syntax_error(name: str) -> str:
     """Say that the last cell to define `name` is no Python, so that an older function is still there."""
-    shell = get_ipython()
-    for cell in reversed(shell.history_manager.input_hist_parsed if shell else []):
-        if re.search(rf"^\s*\w+\s+{name}\b|^{name}\s*=", cell, re.MULTILINE):
+    history = getattr(get_ipython(), "history_manager", None)
+    for cell in reversed(history.input_hist_parsed if history else []):
+        if isinstance(cell, str) and re.search(rf"^\s*\w+\s+{name}\b|^{name}\s*=", cell, re.MULTILINE):
             try:
-                ast.parse(cell)
-            except SyntaxError as error:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    compile(cell, "", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+            except Exception as error:  # a cell with a zero byte is no SyntaxError in Python 3.11
+                line, why = getattr(error, "lineno", None) or 1, getattr(error, "msg", None) or _in_words(error)
                 again = "Mend it, run it, then run this one again."
-                return f"Not yet: the cell of {name} did not run. Its line {error.lineno}: {error.msg}. {again}"
+                return f"Not yet: the cell of {name} did not run. Its line {line}: {why}. {again}"
             break
     return ""
 
 
 def _judge(
-    name: str, names: dict, reference: Callable, inputs: Sequence[tuple], mistakes: Mapping, without_loop: bool
+    name: str, names: Mapping, reference: Callable, inputs: Sequence[tuple], mistakes: Mapping, without_loop: bool
 ) -> str:
     function = names.get(name)
     if not callable(function):
@@ -190,7 +209,7 @@ def _problem(yours: np.ndarray | str, right: np.ndarray) -> str:
     return f"should be {right[first]:.6g}{place}, and is {yours[first]:.6g}."
 
 
-def _outside(function: Callable, names: dict) -> str:
+def _outside(function: Callable, names: Mapping) -> str:
     """Name the arrays that a wrong function takes from elsewhere than its arguments."""
     steps = dis.get_instructions(function) if inspect.isfunction(function) else ()
     arrays = {s.argval for s in steps if s.opname == "LOAD_GLOBAL" and isinstance(names.get(s.argval), np.ndarray)}
@@ -206,7 +225,7 @@ class _Rows(np.ndarray):
 
 
 def _steps(function: Callable, arguments: tuple) -> int:
-    """Return how many steps of Python the call takes, those in libraries included."""
+    """Return how many steps of Python the call takes, those in libraries included. It prints nothing."""
     steps = 0
 
     def count(frame: Any, event: str, argument: Any) -> Callable:
@@ -218,9 +237,10 @@ def _steps(function: Callable, arguments: tuple) -> int:
     before = sys.gettrace()
     for _ in range(2):  # what a first call loads does not count, and Python 3.12 sees too little of it
         steps, given = 0, [a.view(_Rows) if isinstance(a, np.ndarray) else a for a in _copies(arguments)]
-        sys.settrace(count)
-        try:
-            function(*given)
-        finally:
-            sys.settrace(before)
+        with contextlib.redirect_stdout(io.StringIO()), np.printoptions(threshold=0, edgeitems=1):  # brief in any size
+            sys.settrace(count)
+            try:
+                function(*given)
+            finally:
+                sys.settrace(before)
     return steps

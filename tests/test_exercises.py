@@ -4,6 +4,7 @@ import re
 import textwrap
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -13,19 +14,18 @@ import torch
 from chromadb.api.shared_system_client import SharedSystemClient
 from nbclient import NotebookClient
 
-from helpers import check
+from helpers import check, exercises
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("0[123]*.ipynb"))
 GIVEN = {  # in the place of what the cells above a check make: small, and without the model
     "01_pixel_metrics": ("cell-001", "G = images.pixel_matrix(gallery, 4)", "Q = images.pixel_matrix(queries, 4)"),
     "02_clip_features": (
-        "import numpy as np\nfrom helpers import check, evaluate, metrics",
+        "import numpy as np\nfrom helpers import evaluate, exercises, metrics",
         "encoder, prompts = Letters(), ['a windmill', 'a car', 'a fish']",
-        "G, Q = encoder.encode_texts('abcdefgh'), encoder.encode_texts('xyz')",
-        "cell-027",
+        "G, Q, N = map(encoder.encode_texts, ('abcdefgh', 'xyz', prompts))",
     ),
-    "03_chromadb": ("import chromadb\nimport numpy as np\nfrom helpers import check, evaluate, metrics", "cell-025"),
+    "03_chromadb": ("import chromadb\nimport numpy as np\nfrom helpers import evaluate, exercises", "cell-025"),
 }
 
 
@@ -37,7 +37,7 @@ class Letters:
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def exercises():
+def find_exercises():
     """Return for each exercise its lesson, its stub, and the cell that checks it."""
     found = {}
     for path in LESSONS:
@@ -49,7 +49,7 @@ def exercises():
     return found
 
 
-EXERCISES = exercises()
+EXERCISES = find_exercises()
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +341,7 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         (
             "found = collection.query(query_embeddings=[query], n_results=k, where={'label': {'$ne': label}})\n"
             "return np.array(found['ids']).astype(int)",
-            "one list for each query",
+            "a list for each query",
         ),
         (
             "found = collection.query(query_embeddings=[query], n_results=k, where={'label': {'$ne': label}})\n"
@@ -532,16 +532,31 @@ def test_an_exercise_not_begun_is_not_solved(name, attempt):
 def test_every_hint_answers_its_mistake(name, given, monkeypatch, capsys):
     """Hand in each mistake of a check as if a reader had made it."""
     lesson, _, checked = EXERCISES[name]
-    names, seen = given(lesson), {}
-    monkeypatch.setattr(check, "agrees", lambda *arguments, **options: seen.update(a=arguments, o=options))
-    exec(checked, names)
-    monkeypatch.undo()
-    for advice, mistake in seen["a"][3].items():
-        globals()[name] = mistake
-        assert not check.agrees(*seen["a"], **seen["o"]) and capsys.readouterr().out == f"Not yet: {advice}\n"
-    globals()[name] = seen["a"][1]
-    assert check.agrees(*seen["a"][:3])
-    del globals()[name]
+    seen = {}
+    monkeypatch.setattr(exercises, "agrees", lambda name, names, **entry: seen.update(entry))
+    exec(checked, given(lesson))
+    for advice, mistake in seen["mistakes"].items():
+        assert not check.agrees(name, {name: mistake}, **seen)
+        assert capsys.readouterr().out == f"Not yet: {advice}\n"
+    assert check.agrees(name, {name: seen["reference"]}, **{**seen, "without_loop": False})
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_lesson_shows_no_answer_in_its_check(name):
+    assert re.fullmatch(rf'solved = exercises\.check\("{name}"(, (\w+)=\2)?\)', EXERCISES[name][2])
+
+
+def test_a_name_that_no_exercise_has_is_answered_with_those_there_are():
+    with pytest.raises(ValueError, match=rf"'my_l3'.*{', '.join(EXERCISES)}"):
+        exercises.check("my_l3")
+
+
+@pytest.mark.parametrize("printing, shown", [
+    ("print('near', end=' ')", "near"), ("print(gallery_rows)", "[["), ("print(f'near {gallery_rows}')", "near"),
+])  # fmt: skip
+def test_what_a_function_prints_is_shown_once_and_the_check_has_the_last_line(printing, shown, attempt):
+    *printed, last = attempt("my_l2", f"{printing}\nreturn np.linalg.norm(gallery_rows - query, axis=1)").splitlines()
+    assert "\n".join(printed).count(shown) == 3 and last.startswith("✓ Correct")
 
 
 class Refuses:
@@ -583,14 +598,13 @@ SAME_NUMBERS = [
 ]  # fmt: skip
 
 
+def judged(yours, reference, inputs, mistakes=()):
+    return check.agrees("yours", {"yours": yours}, reference, inputs, dict(mistakes))
+
+
 def returned(answer, expected=EXPECTED):
     """Return what the check says of a function that returns `answer`, and whether it is right."""
-    global yours
-
-    def yours():
-        return answer
-
-    return check.agrees("yours", lambda: expected, [()], {"twice.": lambda: expected * 2})
+    return judged(lambda: answer, lambda: expected, [()], {"twice.": lambda: expected * 2})
 
 
 @pytest.mark.parametrize("row", range(len(NO_NUMBERS)))  # pytest would look into the values themselves
@@ -629,27 +643,22 @@ def test_a_known_mistake_is_named_before_its_form(capsys):
     "error", [ZeroDivisionError("a\nb"), KeyError("\ud800"), SystemExit(3), Refuses, RecursionError]
 )
 def test_what_is_raised_is_said(error, capsys):
-    global yours
-
     def yours(v):
         raise error
 
-    assert not check.agrees("yours", abs, [(1,)])
+    assert not judged(yours, abs, [(1,)])
     assert re.fullmatch(r"Not yet: yours\(1\) stopped with \w+.*\n", capsys.readouterr().out)
 
 
 def test_stopping_the_kernel_stops_the_check():
-    global yours
-
     def yours():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        check.agrees("yours", lambda: 1, [()])
+        judged(yours, lambda: 1, [()])
 
 
 def test_what_is_handed_in_stays_as_it_is(capsys):
-    global yours
     array, words = np.array([2.0, 1.0]), ["b", "a"]
 
     def yours(array, words):
@@ -657,21 +666,19 @@ def test_what_is_handed_in_stays_as_it_is(capsys):
         words.sort()
         return array
 
-    assert not check.agrees("yours", lambda array, words: np.sort(array), [(array, words)])
+    assert not judged(yours, lambda array, words: np.sort(array), [(array, words)])
     assert "changes what it is given" in capsys.readouterr().out
     assert array.tolist() == [2, 1] and words == ["b", "a"]
 
 
 def test_what_is_no_function_is_said(capsys):
-    global yours
-    yours = 3
-    assert not check.agrees("yours", abs, [(1,)]) and not check.agrees("nobodys", abs, [(1,)])
+    assert not judged(3, abs, [(1,)]) and not check.agrees("nobodys", {}, abs, [(1,)], {})
     assert "there is no function yours." in (out := capsys.readouterr().out) and "there is no function nobodys." in out
 
 
 def test_a_notebook_says_what_happened_in_the_cell_above(tmp_path):
     """Code that is no Python leaves an older function in place, or none."""
-    checked = "right = check.agrees('mine', abs, [(1,), (-2,)])"
+    checked = "right = check.agrees('mine', globals(), abs, [(1,), (-2,)], {})"
     steps = [
         ("def mine(x)\n    return abs(x)", r"the cell of mine did not run. Its line 1: expected ':'"),
         ("mine(1", r"the cell of mine did not run"),
@@ -681,6 +688,10 @@ def test_a_notebook_says_what_happened_in_the_cell_above(tmp_path):
         ),
         ("def mine(x):\n    return abs(x))", r"the cell of mine did not run. Its line 2: unmatched '\)'"),
         ("def mine(x):\n  y = 1\n    return y", r"the cell of mine did not run. Its line 3: unexpected indent"),
+        (
+            "def mine(x):\n    y = x\nreturn abs(y)",
+            r"the cell of mine did not run. Its line 3: 'return' outside function",
+        ),
         ("def mine(x):\n    return abs(x)", "✓ Correct"),
         ("mine(1", "✓ Correct"),
         ("del mine", "there is no function mine"),
@@ -691,3 +702,24 @@ def test_a_notebook_says_what_happened_in_the_cell_above(tmp_path):
     NotebookClient(notebook, timeout=1200, allow_errors=True, resources={"metadata": {"path": tmp_path}}).execute()
     for (_, said), cell in zip(steps, notebook.cells[2::2], strict=True):
         assert re.search(said, cell.outputs[0].text), cell.outputs
+
+
+ODD = [
+    None,
+    b"def yours(",
+    3,
+    "def yours():\0",
+    "def yours(): '\ud800'",
+    "def yours(\n" + "(" * 10_000,
+    "yours = " + "-" * 10**5,
+]
+
+
+@pytest.mark.parametrize("row", range(len(ODD)))
+def test_an_odd_cell_of_the_past_stops_no_check(row, monkeypatch, capsys):
+    manager = SimpleNamespace(input_hist_parsed=["", ODD[row], "1 + 1"])
+    monkeypatch.setattr(check, "get_ipython", lambda: SimpleNamespace(history_manager=manager))
+    assert judged(abs, abs, [(1,), (-2,)]) == (not isinstance(ODD[row], str))
+    assert re.fullmatch(
+        r"(✓ Correct|Not yet: the cell of yours did not run\. Its line \d+: \w).*\n", capsys.readouterr().out
+    )

@@ -1,0 +1,331 @@
+"""The exercises of the lessons: for each its right answer, the inputs that are tried, and the usual mistakes."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helpers import evaluate, images, metrics
+from helpers.check import agrees
+
+
+class _Exercise(NamedTuple):
+    """What `check.agrees` needs to know."""
+
+    reference: Callable[..., Any]
+    inputs: list[tuple]
+    mistakes: dict[str, Callable[..., Any]]
+    without_loop: bool = False
+
+
+_EXERCISES: dict[str, Callable[..., _Exercise]] = {}
+
+
+def check(name: str, **given: Any) -> bool:
+    """Print whether the reader's function `name` is right, or what seems to be wrong with it.
+
+    Parameters
+    ----------
+    name : str
+        The function that the exercise asks for. It is looked up where `check` is called, and need not be there.
+    **given
+        What the check takes from the lesson: `encoder` for class_vector, `client` for nearest_of_other_classes.
+
+    Returns
+    -------
+    bool
+        Whether the exercise is solved.
+
+    Raises
+    ------
+    ValueError
+        No exercise has this name.
+    """
+    if name not in _EXERCISES:
+        raise ValueError(f"no exercise is called {name!r}. There are: {', '.join(_EXERCISES)}.")
+    return agrees(name, inspect.currentframe().f_back.f_globals, **_EXERCISES[name](**given)._asdict())
+
+
+def _exercise(entry: Callable[..., _Exercise]) -> Callable[..., _Exercise]:
+    _EXERCISES[entry.__name__.removeprefix("_")] = entry
+    return entry
+
+
+def _l2(query: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return metrics.l2(query[None], rows)[0]
+
+
+def _cosine(query: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return metrics.cosine(query[None], rows)[0]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+# Lesson 1
+
+
+@_exercise
+def _my_l2() -> _Exercise:
+    made_up = np.random.default_rng(0)
+    return _Exercise(
+        _l2,
+        [(made_up.random(d), made_up.random((n, d))) for n, d in ((4, 6), (80, 3), (2, 90))],
+        {
+            "your distances are squared: take the root.": lambda q, rows: _l2(q, rows) ** 2,
+            "this is L1: square the differences before adding them up.": lambda q, rows: metrics.l1(q[None], rows)[0],
+            "square each difference before adding up, not the sum.": lambda q, rows: abs(rows.sum(axis=1) - q.sum()),
+            "this takes the mean of the squares: add them up.": lambda q, rows: _l2(q, rows) / len(q) ** 0.5,
+            "this adds up over the pictures: use axis=1.": lambda q, rows: _l2(0 * rows[:, 0], (rows - q).T),
+            "this is one number for all pictures: add up each row by itself.": lambda q, rows: np.linalg.norm(rows - q),
+        },
+        without_loop=True,
+    )
+
+
+@_exercise
+def _my_precision() -> _Exercise:
+    def share(ranked: np.ndarray, label: str, k: int) -> float:
+        return evaluate.precision_at_k(ranked[None], [label], k)[0]
+
+    ranked = np.array(["mill", "bird", "windmill"])[[0, 1, 0, 1, 1, 0, 0, 1, 2, 1, 0, 0, 2, 0, 0]]
+    return _Exercise(
+        share,
+        [(ranked, "mill", 6), (ranked, "bird", 4), (ranked[::-1], "mill", 3), (ranked, "fish", 3)],
+        {
+            "this counts the right ones: divide by k.": lambda r, label, k: share(r, label, k) * k,
+            "this looks at the whole ranking: take the first k only.": lambda r, label, k: (r == label).sum() / k,
+            "this is the share of the whole ranking: take the first k only.": lambda r, label, k: (r == label).mean(),
+            "this looks at one label too many.": lambda r, label, k: share(r, label, k + 1) * (k + 1) / k,
+            "this looks at one label too few.": lambda r, label, k: share(r, label, k - 1) * (k - 1) / k,
+            "this always takes ten: k says how many.": lambda r, label, k: share(r, label, 10),
+            "this asks whether there is any: count how many.": lambda r, label, k: float(share(r, label, k) > 0),
+            "you divide by the relevant ones: divide by k.": lambda r, label, k: (
+                share(r, label, k) * k / max(1, (r == label).sum())
+            ),
+        },
+    )
+
+
+@_exercise
+def _my_average_precision() -> _Exercise:
+    def ap(relevant: np.ndarray) -> float:
+        return evaluate.average_precision(relevant[None], [True])[0]
+
+    def so_far(relevant: np.ndarray) -> np.ndarray:
+        return np.array([relevant[:k].mean() for k in range(1, len(relevant) + 1)])
+
+    return _Exercise(
+        ap,
+        [(np.array(list(word)) == "x",) for word in ("x-x---x--x-", "--x-", "-xx---x--")],
+        {
+            "this is the mean over all ranks: only those of relevant pictures count.": lambda r: so_far(r).mean(),
+            "you divide by the length of the ranking, not by the relevant pictures.": lambda r: ap(r) * r.mean(),
+            "this adds up without dividing by the number of relevant pictures.": lambda r: ap(r) * r.sum(),
+            "your ranks begin at 0: the first is 1.": lambda r: (so_far(r)[r] * (1 + 1 / np.flatnonzero(r))).mean(),
+            "this is the share of relevant pictures: where they stand counts, too.": lambda r: r.mean(),
+            "this is the precision at the last relevant picture only.": lambda r: so_far(r)[np.flatnonzero(r)[-1]],
+            "this looks at the first relevant picture only.": lambda r: 1 / (r.argmax() + 1),
+        },
+    )
+
+
+@_exercise
+def _map_at() -> _Exercise:
+    def l1_map(size: int, queries: Any, gallery: Any, metric: str = "l1", k: int | None = None) -> float:
+        order, _ = metrics.rank(images.pixel_matrix(queries, size), images.pixel_matrix(gallery, size), metric, k)
+        return evaluate.average_precision(gallery.labels[order], queries.labels).mean()
+
+    few = images.load_gallery(images.DATA / "test")  # each query finds itself, and others
+    return _Exercise(
+        l1_map,
+        [(4, few.take(range(0, 50, 3)), few), (10, few.take(range(40, 111, 5)), few.take(range(40, 111)))],
+        {
+            "this is the value for 64 × 64: hand `size` on to pixel_matrix.": lambda size, q, g: l1_map(64, q, g),
+            "this ranks by L2, which `rank` does unless told otherwise.": lambda size, q, g: l1_map(size, q, g, "l2"),
+            "AP needs the whole ranking: k=None.": lambda size, q, g: l1_map(size, q, g, k=5),
+            "queries and gallery have changed places.": lambda size, q, g: l1_map(size, g, q),
+        },
+    )
+
+
+@_exercise
+def _colour_histogram() -> _Exercise:
+    def shares(row: np.ndarray) -> np.ndarray:
+        boxes = (row.reshape(-1, 3) * 4).astype(int).clip(0, 3) @ [16, 4, 1]
+        return np.bincount(boxes, minlength=64) / len(boxes)
+
+    rows = [np.random.default_rng(pixels).random(3 * pixels) for pixels in (5, 64, 300)]
+    return _Exercise(
+        shares,
+        [(row,) for row in (*rows, np.array([0.0, 0, 0, 1, 1, 1, 0, 0, 1]))],
+        {
+            "these are counts: divide by the number of pixels.": lambda row: shares(row) * len(row) / 3,
+            "you divide by the number of values: a pixel has three.": lambda row: shares(row) / 3,
+            "you divide by 64 × 64: a picture may be of another size.": lambda row: shares(row) * len(row) / 3 / 64**2,
+            "blue stands before red: red is the first colour of a pixel.": lambda row: shares(row[::-1]),
+            "the 64 boxes stand in a row, not in a cube: reshape.": lambda row: shares(row).reshape(4, 4, 4),
+        },
+    )
+
+
+# Lesson 2
+
+
+@_exercise
+def _fast_cosine() -> _Exercise:
+    normal = np.random.default_rng(0).normal
+    return _Exercise(
+        _cosine,
+        [(_unit(normal(size=d)), _unit(normal(size=(n, d)))) for n, d in ((4, 6), (80, 3), (2, 90))],
+        {
+            "this is 1 minus the cosine, a distance.": lambda query, rows: 1 - _cosine(query, rows),
+            "this is the squared L2 distance: see the formula above.": lambda query, rows: 2 - 2 * _cosine(query, rows),
+            "this is the L2 distance: see the formula above.": _l2,
+            "the sign is turned: near must be large.": lambda query, rows: -_cosine(query, rows),
+            "these are products, not yet added up along each row.": lambda query, rows: rows * query,
+        },
+        without_loop=True,
+    )
+
+
+@_exercise
+def _nearest_name() -> _Exercise:
+    def nearest(pictures: np.ndarray, names: np.ndarray) -> np.ndarray:
+        return metrics.rank(pictures, names, metric="cosine", k=1)[0][:, 0]
+
+    normal = np.random.default_rng(0).normal
+    made_up = [(_unit(normal(size=(m, d))), _unit(normal(size=(n, d)))) for m, n, d in ((5, 3, 4), (2, 9, 6))]
+    return _Exercise(
+        nearest,
+        [*made_up, (np.eye(3), np.eye(3)[[2, 0, 1, 0, 2]])],
+        {
+            "this is the farthest name: for a similarity, large is near.": lambda p, n: nearest(-p, n),
+            "this is the nearest picture of each name: turn it around.": lambda p, n: nearest(n, p),
+            "this is one row for all: each picture has a nearest name.": lambda p, n: metrics.cosine(p, n).argmax(),
+            "this is the answer for the first picture only.": lambda p, n: nearest(p, n)[0],
+            "of equal names take the first.": lambda p, n: len(n) - 1 - nearest(p, n[::-1]),
+            "your rows begin at 1: Python counts from 0.": lambda p, n: nearest(p, n) + 1,
+            "these are the cosines: return the rows where they are largest.": lambda p, n: metrics.cosine(p, n).max(1),
+        },
+    )
+
+
+@_exercise
+def _class_vector(encoder: Any) -> _Exercise:
+    def mean(name: str, templates: list[str]) -> np.ndarray:
+        return encoder.encode_texts([template.replace("{}", name) for template in templates]).mean(axis=0)
+
+    templates = ["a photo of a {}", "a drawing of a {}", "a {} on a white page", "a close-up of a {}"]
+    return _Exercise(
+        lambda n, t: _unit(mean(n, t)),
+        [("car", templates), ("windmill", templates[:2]), ("playing card", templates[1:])],
+        {
+            "the mean of unit vectors is shorter than 1: divide by its length.": mean,
+            "this is the sum: take the mean and scale it to length 1.": lambda n, t: mean(n, t) * len(t),
+            "the name is missing: put it in the place of {}.": lambda n, t: _unit(mean("{}", t)),
+            "this uses one template only: take the mean over all.": lambda n, t: mean(n, t[:1]),
+            "this uses the name alone: put it into the templates.": lambda n, t: mean(n, ["{}"]),
+            "this is one vector for each template: take their mean.": lambda n, t: np.stack([mean(n, [s]) for s in t]),
+        },
+    )
+
+
+# Lesson 3
+
+
+@_exercise
+def _nearest_of_other_classes(client: Any) -> _Exercise:
+    kinds = np.array(["mill", "castle", "fish", "mill"] * 6)
+    dots = np.random.default_rng(0).normal(size=(len(kinds), 5)).astype(np.float32)
+    settings = {"hnsw": {"space": "cosine"}}
+    tiny = client.get_or_create_collection("tiny", configuration=settings, embedding_function=None)
+    tiny.upsert([str(row) for row in range(len(kinds))], dots, [{"label": str(kind)} for kind in kinds])
+
+    def nearest(query: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        order = metrics.rank(query[None], dots, metric="cosine", k=None)[0][0]
+        return order[kept[order]]
+
+    return _Exercise(
+        lambda _, q, c, k: nearest(q, kinds != c)[:k],
+        [(tiny, dots[0], "mill", 5), (tiny, dots[1] + dots[3], "castle", 12), (tiny, -dots[2], "fish", 3)],
+        {
+            "these may be of any class: add where={…}.": lambda _, q, c, k: nearest(q, kinds != "")[:k],
+            "these are of the class itself: $ne means not equal.": lambda _, q, c, k: nearest(q, kinds == c)[:k],
+            "fewer than k are left: let Chroma filter, with where={…}.": lambda _, q, c, k: (
+                [row for row in nearest(q, kinds != "")[:k] if kinds[row] != c]
+            ),
+            "the filter let nothing through: is the field's name right?": lambda _, q, c, k: [],
+            "Chroma returns ten unless told otherwise: n_results=k.": lambda _, q, c, k: nearest(q, kinds != c)[:10],
+            "Chroma answers with a list for each query: take the first.": lambda _, q, c, k: [
+                nearest(q, kinds != c)[:k]
+            ],
+            "the farthest stands first.": lambda _, q, c, k: nearest(q, kinds != c)[:k][::-1],
+        },
+    )
+
+
+@_exercise
+def _to_cosine() -> _Exercise:
+    def cosine(d: np.ndarray, space: str) -> np.ndarray:
+        return 1 - d / 2 if space == "l2" else 1 - d
+
+    return _Exercise(
+        cosine,
+        [(np.array([0, 0.4, 1.25]), "cosine"), (np.array([0.2, 2, 3.4, 1.4]), "l2"), (np.array([0.8, 2]), "ip")],
+        {
+            "these are still distances: the cosine of two equal vectors is 1.": lambda d, space: d,
+            "for l2 the distance is 2 − 2·cos, not 1 − cos: solve that for cos.": lambda d, space: 1 - d,
+            "Chroma's l2 is squared already: do not square it again.": lambda d, s: cosine(d**2 if s == "l2" else d, s),
+            "this is right for l2; in the other two spaces the distance is 1 − cos.": lambda d, space: 1 - d / 2,
+            "the sign is turned.": lambda d, space: -cosine(d, space),
+        },
+    )
+
+
+@_exercise
+def _my_recall() -> _Exercise:
+    def recall(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return evaluate.recall_at_k(found, true, true.shape[1])
+
+    two = np.array([[1, 2, 3, 4], [5, 6, 7, 8]]), np.array([[2, 1, 5, 0], [5, 6, 7, 8]])
+    three = np.array([[9, 8], [1, 2], [5, 6]]), np.array([[8, 9], [3, 4], [6, 1]])
+    return _Exercise(
+        recall,
+        [two, three],
+        {
+            "this compares place by place: an id counts wherever it stands in the row.": lambda f, t: (f == t).mean(1),
+            "these are counts: divide by how many true neighbours there are.": lambda f, t: recall(f, t) * t.shape[1],
+            "take the rows one by one: what one query found, another did not.": lambda f, t: np.isin(t, f).mean(1),
+            "this divides by all ids in either row; recall divides by the true ones.": lambda f, t: (
+                1 / (2 / recall(f, t) - 1)
+            ),
+            "this is the mean over the queries: return one number for each.": lambda f, t: recall(f, t).mean(),
+            "this is the share that was missed.": lambda f, t: 1 - recall(f, t),
+            "this divides by four: the rows may be of another length.": lambda f, t: recall(f, t) * t.shape[1] / 4,
+        },
+    )
+
+
+@_exercise
+def _gigabytes() -> _Exercise:
+    def memory(n: int, dim: float, m: float) -> float:
+        return n * (4 * dim + 2 * m * 4) / 1e9
+
+    return _Exercise(
+        memory,
+        [(1_000_000, 512, 32), (1000, 256, 8), (30, 2, 5)],
+        {
+            "almost: this is in GiB, 2³⁰ bytes; we count in 10⁹.": lambda n, dim, m: memory(n, dim, m) * 1e9 / 2**30,
+            "a link takes four bytes, too.": lambda n, dim, m: memory(n, dim, m / 4),
+            "the links are missing: 2 · max_neighbors of them, four bytes each.": lambda n, dim, m: memory(n, dim, 0),
+            "the lowest layer has twice max_neighbors links.": lambda n, dim, m: memory(n, dim, m / 2),
+            "a number takes four bytes, too.": lambda n, dim, m: memory(n, dim / 4, m),
+            "these are bytes: divide by 10⁹.": lambda n, dim, m: memory(n, dim, m) * 1e9,
+            "these are MB: divide by 10⁹.": lambda n, dim, m: memory(n, dim, m) * 1e3,
+            "eight bytes a number are too many: the vectors are float32.": lambda n, dim, m: memory(n, 2 * dim, m),
+            "this is for one vector: multiply by n.": lambda n, dim, m: memory(1, dim, m),
+        },
+    )

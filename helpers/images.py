@@ -140,7 +140,9 @@ class Gallery:
         return len(self.paths)
 
     def __repr__(self) -> str:
-        return f"{len(self)} pictures" + (f" in {len(self.classes)} classes" if self.has_labels else ", no classes")
+        count = len(self.classes)
+        in_classes = f" in {count} class{'es' if count > 1 else ''}" if self.has_labels else ", no classes"
+        return f"{len(self)} picture{'s' if len(self) != 1 else ''}{in_classes}"
 
     @property
     def classes(self) -> list[str]:
@@ -912,6 +914,9 @@ def use_pictures(folder: str | Path | None) -> None:
     FileNotFoundError, ValueError
         As `load_pictures`; what was remembered before then stays.
     """
+    elsewhere = os.environ.get("COURSE_PICTURES", "")
+    if elsewhere and str(folder or "bundled") != elsewhere:
+        print(f"COURSE_PICTURES is set to {elsewhere}, which goes before this: start JupyterLab without it")
     if folder is None:
         _OWN_PICTURES.unlink(missing_ok=True)
         return
@@ -944,7 +949,13 @@ def load_pictures() -> tuple[Gallery, Gallery]:
         chosen = _OWN_PICTURES.read_text(encoding="utf-8").removesuffix("\n")
     if chosen in ("", "bundled"):
         return load_gallery(DATA / "train"), load_gallery(DATA / "test")
-    return _name_copies(*_load(chosen))
+    try:
+        return _name_copies(*_load(chosen))
+    except (OSError, ValueError) as error:
+        if os.environ.get("COURSE_PICTURES"):
+            raise
+        back = "It was set in notebook 0: set BRING_YOUR_OWN there to another folder, or to None"
+        raise type(error)(f"{error}. {back}") from error
 
 
 def _load(folder: str | Path) -> tuple[Gallery, Gallery]:
@@ -976,7 +987,15 @@ def _load(folder: str | Path) -> tuple[Gallery, Gallery]:
         labels = _labels(ids[0]) + _labels(ids[1])
     _tell_of_single_ones(labels)
     gallery = _gallery(halves[0], paths[0], labels[: len(ids[0])], missed[0])
-    return gallery, _gallery(halves[1], paths[1], labels[len(ids[0]) :], missed[1])
+    queries = _gallery(halves[1], paths[1], labels[len(ids[0]) :], missed[1])
+    known = np.isin(queries.labels, gallery.labels)
+    if known.all() or not known.any():
+        return gallery, queries
+    unknown = ", ".join(sorted(set(queries.labels[~known].tolist())))
+    print(f"{(~known).sum()} queries are left out, since the gallery has no picture of their class: {unknown}")
+    answerable = queries.take(np.flatnonzero(known))
+    answerable.skipped.extend(queries.skipped)
+    return gallery, answerable
 
 
 def _tell_of_single_ones(labels: Iterable[str | None]) -> None:
@@ -993,7 +1012,7 @@ def _held_out(everything: Gallery) -> tuple[Gallery, Gallery]:
         seen[label] += 1
         held_out[i] = seen[label] % 6 == 2  # the second, the eighth, …: a class of one stays in the gallery
     if not held_out.any():
-        raise ValueError(f"{everything.root} holds too few pictures to search: put at least two into a class")
+        raise ValueError(f"{everything.root} holds too few pictures to search: put two at least into it, or a class")
     _tell_of_single_ones(everything.labels.tolist())
     gallery, queries = everything.take(np.flatnonzero(~held_out)), everything.take(np.flatnonzero(held_out))
     gallery.skipped.extend(everything.skipped)

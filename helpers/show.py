@@ -117,8 +117,8 @@ def _signs(signs: set[str]) -> tuple[dict[int, str], list[str]]:
     if missing - unseen:
         named = " ".join(sorted(missing - unseen)[:12]).encode("utf-8", "backslashreplace").decode()
         print(
-            f"Drawn as ?, because no font here has them: {named}. The description of the figure has the true names. To "
-            f"see them, install Noto Sans for this script and remove {get_cachedir()} (its list of fonts)."
+            f"Drawn as ?, because no font here has them: {named}. To see them, "
+            f"install Noto Sans for this script and remove {get_cachedir()} (its list of fonts)."
         )
     return str.maketrans(table), used
 

@@ -382,3 +382,31 @@ def test_the_part_is_stored_by_its_plain_name(tmp_path, part):
     index = store.open_index(encoder=Colours())
     index.sync(images.load_gallery(fill(tmp_path / part, *TWO)))
     assert len(index.query(text="a", where={"split": part.lower()})) == 5
+
+
+# ---------------------------------------------------------------------------------------- what a reader is told
+
+
+def test_queries_of_a_class_that_the_gallery_lacks_are_left_out_and_said(use, tmp_path, capsys):
+    fill(tmp_path / "own", *below("train"), "test/cat/1.jpg", "test/fish/1.jpg", "test/owl/1.jpg")
+    gallery, queries = use(tmp_path / "own")
+    assert (gallery.classes, queries.ids) == (["cat", "dog"], ["cat/1.jpg"])
+    assert (
+        "2 queries are left out, since the gallery has no picture of their class: fish, owl" in capsys.readouterr().out
+    )
+
+
+def test_a_remembered_folder_that_is_gone_is_told_with_the_way_back(use, tmp_path):
+    use(fill(tmp_path / "own", *TWO))
+    (tmp_path / "own").rename(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="set BRING_YOUR_OWN there to another folder, or to None"):
+        images.load_pictures()
+
+
+def test_a_setting_that_goes_before_is_told(use, tmp_path, monkeypatch, capsys):
+    fill(tmp_path / "own", *TWO)
+    monkeypatch.setenv("COURSE_PICTURES", "bundled")
+    images.use_pictures(None)
+    assert capsys.readouterr().out == ""
+    images.use_pictures(tmp_path / "own")
+    assert "COURSE_PICTURES is set to bundled, which goes before this" in capsys.readouterr().out

@@ -270,7 +270,7 @@ def test_a_flat_folder_has_no_labels(tmp_path):
     quarters().save(tmp_path / "one.png")
     gallery = images.load_gallery(tmp_path)
     assert gallery.labels.tolist() == [""] and not gallery.has_labels and gallery.classes == []
-    assert repr(gallery) == "1 pictures, no classes"
+    assert repr(gallery) == "1 picture, no classes"
 
 
 @needs_links

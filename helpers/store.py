@@ -207,6 +207,7 @@ class Index:
         before = self._home.read(lambda: self._checked().metadata)
         if {**before, **notes} != before:
             self._home.write(lambda: self._checked().modify(metadata={**before, **notes}))
+            self._home.opened += 1  # other indexes of this process on the same collection read it again
 
     def _store(self, keys: Sequence[str], wanted: dict, split: str, stored: dict, report: Report) -> None:
         """Encode some pictures and store them; one that cannot be is left as it was, and named."""
@@ -333,9 +334,9 @@ class Index:
                 vector = self._encoder.encode_images([image])[0]
             elif text is not None:
                 vector = self._encoder.encode_texts([text])[0]
-        except ValueError:
-            raise
         except Exception as error:  # of a picture that is none, a text that is a number
+            if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+                raise
             query = text if image is None else image
             raise ValueError(f"the query {query!r:.80} cannot be encoded ({_first_line(error)})") from error
         vector = self._check_vector(vector)
@@ -369,7 +370,10 @@ class Index:
         return max(distance, 0.0) ** 0.5 if self.space == "l2" else 1.0 - distance
 
     def _check_vector(self, vector: np.ndarray) -> np.ndarray:
-        vector = np.asarray(vector)
+        try:
+            vector = np.asarray(vector)
+        except (TypeError, RuntimeError) as error:  # tensors of PyTorch that NumPy does not read
+            raise ValueError(f"NumPy makes no vector of this query ({_first_line(error)})") from error
         if vector.dtype.kind not in "fiub":
             raise ValueError(f"a vector is an array of numbers, and this one holds {vector.dtype}")
         if vector.shape != (self._encoder.dim,):

@@ -102,7 +102,9 @@ def _judge(
         try:
             answer = function(*given)
             kept = all(np.array_equal(a, b) for a, b in zip(arguments, given, strict=True) if _is_copied(a))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             lines = [frame.line for frame in traceback.extract_tb(error.__traceback__, limit=2)[1:] if frame.line]
             where = f" (in the line: {lines[0]})" if lines else ""
             return f"Not yet: {call} stopped with {_in_words(error)}{where}.{_outside(function, names)}"
@@ -127,7 +129,9 @@ def _judge(
     if without_loop:
         try:
             steps = [(sum(np.shape(arguments[-1])), _steps(function, arguments)) for arguments in inputs]
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return f"Not yet: called once more, {name} stopped with {_in_words(error)}."
         least = min(steps)
         if any(more - least[1] >= length - least[0] > 0 for length, more in steps):
@@ -175,7 +179,9 @@ def _numbers(answer: Any) -> np.ndarray | str:
                     return f"{type(answer).__name__} that holds {odd[0]}" if array.ndim else odd[0]
                 array = array.astype(np.float64)
             return array if array.dtype.kind in "iuf" else others.get(array.dtype.kind, f"of type {array.dtype}")
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         why = "rows of different lengths?" if isinstance(error, ValueError) else _in_words(error)
         return f"something that NumPy makes no array of ({why})"
 

@@ -72,7 +72,7 @@ def _my_l2() -> _Exercise:
     made_up = np.random.default_rng(0)
     return _Exercise(
         _l2,
-        [(made_up.random(d), made_up.random((n, d))) for n, d in ((4, 6), (80, 3), (2, 90))],
+        [(made_up.normal(size=d), made_up.normal(size=(n, d))) for n, d in ((4, 6), (80, 3), (2, 90))],
         {
             "your distances are squared: take the root.": lambda q, rows: _l2(q, rows) ** 2,
             "this is L1: square the differences before adding them up.": lambda q, rows: metrics.l1(q[None], rows)[0],
@@ -93,7 +93,13 @@ def _my_precision() -> _Exercise:
     ranked = np.array(["mill", "bird", "windmill"])[[0, 1, 0, 1, 1, 0, 0, 1, 2, 1, 0, 0, 2, 0, 0]]
     return _Exercise(
         share,
-        [(ranked, "mill", 6), (ranked, "bird", 4), (ranked[::-1], "mill", 3), (ranked, "fish", 3)],
+        [
+            (ranked, "mill", 6),
+            (ranked, "bird", 4),
+            (ranked[::-1], "mill", 3),
+            (ranked, "fish", 3),
+            (ranked, "bird", 12),
+        ],
         {
             "this counts the right ones: divide by k.": lambda r, label, k: share(r, label, k) * k,
             "this looks at the whole ranking: take the first k only.": lambda r, label, k: (r == label).sum() / k,
@@ -119,7 +125,7 @@ def _my_average_precision() -> _Exercise:
 
     return _Exercise(
         ap,
-        [(np.array(list(word)) == "x",) for word in ("x-x---x--x-", "--x-", "-xx---x--")],
+        [(np.array(list(word)) == "x",) for word in ("x-x---x--x-", "--x-", "-xx---x--", "-x-x--x-----x--x")],
         {
             "this is the mean over all ranks: only those of relevant pictures count.": lambda r: so_far(r).mean(),
             "you divide by the length of the ranking, not by the relevant pictures.": lambda r: ap(r) * r.mean(),
@@ -128,6 +134,7 @@ def _my_average_precision() -> _Exercise:
             "this is the share of relevant pictures: where they stand counts, too.": lambda r: r.mean(),
             "this is the precision at the last relevant picture only.": lambda r: so_far(r)[np.flatnonzero(r)[-1]],
             "this looks at the first relevant picture only.": lambda r: 1 / (r.argmax() + 1),
+            "this looks at the first ten ranks only: take the whole ranking.": lambda r: ap(r[:10]),
         },
     )
 

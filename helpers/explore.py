@@ -357,10 +357,13 @@ class QueryExplorer(widgets.VBox):
         ValueError
             A name or a value is unknown, or the picture is not there; nothing is changed then.
         """
-        settings = {name: value for name, value in state.items() if name != "query"}
-        for name, value in settings.items():
-            self._check_setting(name, value)
-        query = self._query_from(state["query"]) if "query" in state else self._query
+        try:
+            settings = {name: value for name, value in state.items() if name != "query"}
+            for name, value in settings.items():
+                self._check_setting(name, value)
+            query = self._query_from(state["query"]) if "query" in state else self._query
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{state!r:.80} is no state of an explorer: give what `state` gave") from error
         with self._unheard():
             for name, value in settings.items():
                 self._settings[name].value = value
@@ -385,7 +388,7 @@ class QueryExplorer(widgets.VBox):
         if "upload" in state:
             picture = images.open_rgb(io.BytesIO(base64.b64decode(state["upload"])))
             return _Query(state.get("said", "uploaded"), image=picture)
-        if "file" in state:
+        if "file" in state and Path(state["file"]).is_file():
             return self._stored(Path(state["file"]))
         for name, gallery in self._galleries().items():
             if state.get(name) in gallery.ids:

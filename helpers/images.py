@@ -40,6 +40,7 @@ LARGEST = 36_000_000
 
 _MEMORY, _ALONE = 560e6, 160e6  # bytes: what opening one picture may take, and from where on it is opened alone
 _ONE_LARGE = threading.Lock()
+_ONE_BY_ONE = [threading.Lock() for _ in range(61)]  # for what is in memory or open already: it may be given twice
 Image.core.set_block_size(64 << 20)  # blocks of more than 32 MB go back to the system as soon as they are freed
 
 QUIET = bool(os.environ.get("TQDM_DISABLE"))
@@ -267,7 +268,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         A ``ValueError``: as `open_rgb`, or the picture's file was closed before it was decoded.
     """
     try:
-        return _turned(*_decoded(picture, picture.size))
+        with _ONE_BY_ONE[id(picture) // 16 % 61]:
+            return _turned(*_decoded(picture, picture.size))
     except Exception as error:
         name = getattr(picture, "filename", "") or "the picture"
         raise UnreadableImageError(f"{name} {_in_words(error, None)}") from error
@@ -298,7 +300,8 @@ def _opened(source: PictureSource, use: Callable[[Image.Image], _Result]) -> _Re
         _check_is_file(Path(source))
     kind = None
     try:
-        with contextlib.nullcontext(source) if is_stream else Path(source).open("rb") as file:
+        one_by_one = _ONE_BY_ONE[id(source) // 16 % 61] if is_stream else contextlib.nullcontext()
+        with one_by_one, contextlib.nullcontext(source) if is_stream else Path(source).open("rb") as file:
             file.seek(0)
             kind = _kind(file.read(512))
             named = _KNOWN_UNREADABLE.get(Path(name).suffix.lower())
@@ -442,7 +445,12 @@ def _decoded(picture: Image.Image, size: tuple[int, int], is_ours: bool = False)
             f"as this variety of {picture.format}: shrink it first"
         )
     with _ONE_LARGE if need > _ALONE else contextlib.nullcontext():
+        name = getattr(picture, "filename", "")
+        if picture.format == "TIFF" and picture.tag_v2.get(_Tag.Orientation) in (5, 6, 7, 8):
+            picture.filename = ""  # a named file is mapped into memory, and Pillow then takes the height for the width
         picture.load()
+        if name:
+            picture.filename = name
         if is_ours and picture.format in _JPEGS and not picture.info.get("whole") and _ends_in_grey(picture):
             raise OSError("truncated")
         result, orientation = _painted(picture), _orientation(picture)
@@ -876,7 +884,7 @@ def pixel_matrix(pictures: Gallery | Iterable[PictureSource | Image.Image], size
     def fill(row: int) -> None:
         source = sources[row]
         if isinstance(source, Image.Image) and source.format in _JPEGS and source.tile and not source.tell():
-            source = source.filename or source  # not decoded yet, so it is what its file holds
+            source = source.fp or source  # not decoded yet, so it is what its file holds
         # a large photograph comes out of its JPEG at half the size or less, in a fifth of the time; no side below 512
         picture = to_rgb(source) if isinstance(source, Image.Image) else _open_rgb(source, draft=max(512, 4 * size))
         matrix[row] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC)).reshape(-1) / 255
@@ -981,9 +989,10 @@ def _load(folder: str | Path) -> tuple[Gallery, Gallery]:
         for half, items in zip(halves, missed, strict=True)
     ]
     ids = [[_id(path, half) for path in those] for half, those in zip(halves, paths, strict=True)]
+    labels: list[str | None] = []
     if all(any("/" in key for key in keys) for keys in ids):  # what is wrapped around the classes shows in both
         labels = _labels(ids[0] + ids[1])
-    else:
+    if set(labels[: len(ids[0])]).isdisjoint(labels[len(ids[0]) :]):  # or it is wrapped around those of one half only
         labels = _labels(ids[0]) + _labels(ids[1])
     _tell_of_single_ones(labels)
     gallery = _gallery(halves[0], paths[0], labels[: len(ids[0])], missed[0])

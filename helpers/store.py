@@ -207,6 +207,7 @@ class Index:
         before = self._home.read(lambda: self._checked().metadata)
         if {**before, **notes} != before:
             self._home.write(lambda: self._checked().modify(metadata={**before, **notes}))
+            self._home.opened += 1  # other indexes of this process on the same collection read it again
 
     def _store(self, keys: Sequence[str], wanted: dict, split: str, stored: dict, report: Report) -> None:
         """Encode some pictures and store them; one that cannot be is left as it was, and named."""
@@ -312,7 +313,7 @@ class Index:
         -------
         list of Match
             The nearest first; equally near ones in the order of the gallery, also where only some of them are among
-            the first `k`.
+            the first `k`. On a server, paths are below the gallery that was synced when this index was opened.
 
         Raises
         ------
@@ -333,9 +334,9 @@ class Index:
                 vector = self._encoder.encode_images([image])[0]
             elif text is not None:
                 vector = self._encoder.encode_texts([text])[0]
-        except ValueError:
-            raise
         except Exception as error:  # of a picture that is none, a text that is a number
+            if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+                raise
             query = text if image is None else image
             raise ValueError(f"the query {query!r:.80} cannot be encoded ({_first_line(error)})") from error
         vector = self._check_vector(vector)
@@ -369,7 +370,10 @@ class Index:
         return max(distance, 0.0) ** 0.5 if self.space == "l2" else 1.0 - distance
 
     def _check_vector(self, vector: np.ndarray) -> np.ndarray:
-        vector = np.asarray(vector)
+        try:
+            vector = np.asarray(vector)
+        except (TypeError, RuntimeError) as error:  # tensors of PyTorch that NumPy does not read
+            raise ValueError(f"NumPy makes no vector of this query ({_first_line(error)})") from error
         if vector.dtype.kind not in "fiub":
             raise ValueError(f"a vector is an array of numbers, and this one holds {vector.dtype}")
         if vector.shape != (self._encoder.dim,):
@@ -466,6 +470,8 @@ def open_index(
     """
     if space not in SPACES:
         raise ValueError(f"unknown space {space!r}: choose one of {', '.join(SPACES)}")
+    if not isinstance(where, str | Path | None):
+        raise ValueError(f"where is a folder or an address, as text or as a Path, not {type(where).__name__}")
     if where is None:
         home: _Home = _Memory()
     elif parts := _address(where):
@@ -586,7 +592,7 @@ class _Folder(_Home):
     @classmethod
     def at(cls, folder: Path) -> "_Folder":
         """Return the one home of a folder in this process (Chroma, too, keeps one)."""
-        folder = folder.expanduser().resolve()
+        folder = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 (Path's own raises for ~nobody)
         if folder not in cls._known or not (folder / "chroma.sqlite3").is_file():
             cls._known[folder] = cls(folder)
         return cls._known[folder]
@@ -659,9 +665,12 @@ class _Folder(_Home):
     def _write(self, action: Callable[[], _Result]) -> _Result:
         return self._locked(action, writes=True)
 
-    def _locked(self, action: Callable[[], _Result], writes: bool = False) -> _Result:
+    def _check_is_there(self) -> None:
         if not (self._path / "chroma.sqlite3").is_file():
             raise FileNotFoundError(f"the index in {self._path} is gone: open it anew and sync")
+
+    def _locked(self, action: Callable[[], _Result], writes: bool = False) -> _Result:
+        self._check_is_there()
         with self._lock:
             if self._writes_so_far() != self._known_writes:
                 self._known_writes = -1  # until it is open again
@@ -679,6 +688,7 @@ class _Folder(_Home):
 
     @contextmanager
     def syncing(self) -> Iterator[None]:
+        self._check_is_there()
         with self._in_words():
             try:
                 self._sync_lock.acquire(timeout=0)

@@ -122,6 +122,7 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ("np.sqrt(((gallery_rows - query) ** 2).sum(axis=1))", "Is a return missing"),
     ],
     "my_precision": [
+        ("return np.mean(ranked_labels[: min(k, 6)] == query_label)", "should be"),
         ("return (ranked_labels[: k + 1] == query_label).sum() / k", "one label too many"),
         ("return (ranked_labels[: k - 1] == query_label).sum() / k", "one label too few"),
         ("return (ranked_labels[:10] == query_label).sum() / 10", "always takes ten"),
@@ -149,6 +150,10 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ("return np.nan", "and is nan"),
     ],
     "my_average_precision": [
+        (
+            "r = relevant[:10]\nreturn (np.cumsum(r) / np.arange(1, len(r) + 1))[r].mean()",
+            "first ten ranks only",
+        ),
         ("return (np.cumsum(relevant) / np.arange(1, len(relevant) + 1)).mean()", "the mean over all ranks"),
         (
             "return (np.cumsum(relevant) / np.arange(1, len(relevant) + 1))[relevant].sum() / len(relevant)",

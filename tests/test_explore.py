@@ -523,3 +523,13 @@ def test_200_searches_leave_the_memory_as_it_was(explorer):
     before = process.memory_info().rss
     use(50)
     assert process.memory_info().rss - before < 50e6
+
+
+@pytest.mark.parametrize(
+    "state", [None, "x", {"query": None}, {"query": "x"}, {"query": {"text": 5}}, {"query": {"file": "/not/there.png"}}]
+)
+def test_what_is_no_state_is_refused_in_words(explorer, state):
+    before = explorer.state
+    with pytest.raises(ValueError, match="no state of an explorer|there is no picture"):
+        explorer.restore(state)
+    assert explorer.state == before

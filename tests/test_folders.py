@@ -384,6 +384,16 @@ def test_the_part_is_stored_by_its_plain_name(tmp_path, part):
     assert len(index.query(text="a", where={"split": part.lower()})) == 5
 
 
+def test_a_folder_around_the_classes_of_one_half_only_is_seen_through(tmp_path, monkeypatch):
+    for folder in ("train/cat", "train/dog", "test/images/cat", "test/images/dog"):
+        for number in range(2):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (9, 9, number)).save(tmp_path / folder / f"{number}.png")
+    monkeypatch.setenv("COURSE_PICTURES", str(tmp_path))
+    gallery, queries = images.load_pictures()
+    assert gallery.classes == queries.classes == ["cat", "dog"]
+
+
 # ---------------------------------------------------------------------------------------- what a reader is told
 
 

@@ -632,3 +632,46 @@ def test_many_pages_frames_and_strips_are_quick_enough_to_end(tmp_path):
     assert pixels(bytes(pages)).shape == (1, 1, 3)
     frames = [Image.new("P", (8, 8), i % 250) for i in range(500)]
     assert pixels(written(frames[0], "GIF", save_all=True, append_images=frames[1:])).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("kind", ["L", "I;16", "RGBA"])
+def test_a_tiff_without_compression_is_turned_and_not_scrambled(tmp_path, orientation, kind):
+    """Pillow maps such a file into memory, with its sides exchanged."""
+    pixels = np.arange(6 * 10, dtype=np.uint8).reshape(6, 10) * 4
+    written = {
+        "L": pixels,
+        "I;16": pixels.astype(np.uint16) * 257,
+        "RGBA": np.dstack([pixels] * 3 + [pixels * 0 + 255]),
+    }
+    options = (
+        {"photometric": "rgb", "extrasamples": ["unassalpha"]} if kind == "RGBA" else {"photometric": "minisblack"}
+    )
+    path = tmp_path / "turned.tif"
+    tifffile.imwrite(path, written[kind], extratags=[(274, 3, 1, orientation, True)], **options)
+    right = {5: pixels.T, 6: np.rot90(pixels, -1), 7: np.rot90(pixels, 2).T, 8: np.rot90(pixels)}[orientation]
+    with Image.open(path) as picture:
+        for opened in (images.open_rgb(path), images.to_rgb(picture)):
+            np.testing.assert_array_equal(np.asarray(opened)[..., 0], right)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "gif", "webp"])
+def test_one_picture_that_is_given_many_times_is_right_every_time(tmp_path, ending):
+    """The rows are made side by side, of one PIL picture or one open file."""
+    path = tmp_path / f"noise.{ending}"
+    Image.effect_noise((900, 700), 80).convert("RGB").save(path)
+    (expected,) = images.pixel_matrix([path], 16)
+    for _ in range(3):
+        with Image.open(path) as picture, path.open("rb") as file:
+            for source in (picture, file):
+                assert abs(images.pixel_matrix([source] * 12, 16) - expected).max() < 0.02
+
+
+def test_a_pil_jpeg_is_the_file_that_was_opened_in_whatever_folder_the_program_is(tmp_path, monkeypatch):
+    for folder, colour in (("here", "red"), ("there", "blue")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (40, 30), colour).save(tmp_path / folder / "same.jpg")
+    monkeypatch.chdir(tmp_path / "here")
+    with Image.open("same.jpg") as picture:
+        monkeypatch.chdir(tmp_path / "there")
+        assert images.pixel_matrix([picture], 1)[0] == pytest.approx([1, 0, 0], abs=0.02)

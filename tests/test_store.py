@@ -1077,3 +1077,40 @@ def test_the_bundled_pictures_give_the_ranking_of_exact_search():
 def test_telemetry_is_off():
     assert store.open_index(encoder=Colours())._home.client.get_settings().anonymized_telemetry is False
     assert os.environ.get("ANONYMIZED_TELEMETRY") is None
+
+
+def test_two_indexes_of_one_process_name_the_pictures_of_the_last_gallery(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    first, second = (store.open_index(tmp_path / "index", encoder=Colours()) for _ in range(2))
+    for root in (folder, other):
+        gallery = images.load_gallery(root)
+        first.sync(gallery)
+        found = second.query(image=gallery.paths[0], k=1)
+        assert found[0].path == gallery.paths[0]
+
+
+@pytest.mark.parametrize("make", [lambda v: v.bfloat16(), lambda v: v.to_sparse(), lambda v: v.requires_grad_()])
+def test_a_tensor_that_numpy_does_not_read_is_refused_in_words(make):
+    torch = pytest.importorskip("torch")
+    index = store.open_index(encoder=Colours())
+    with pytest.raises(ValueError, match="NumPy makes no vector"):
+        index.query(vector=make(torch.ones(48)))
+
+
+def test_a_database_that_was_removed_is_said_before_a_sync_counts_on_it(folder, tmp_path):
+    index = store.open_index(tmp_path / "index", encoder=Colours())
+    index.sync(images.load_gallery(folder))
+    (tmp_path / "index" / "chroma.sqlite3").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="is gone: open it anew and sync"):
+        index.sync(images.load_gallery(folder))
+
+
+@pytest.mark.parametrize("where", ["~nobody of this name/index", 5, 1.5])
+def test_no_place_for_an_index_is_said_in_words(where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if isinstance(where, str):  # a folder of that name, as a shell takes it
+        assert store.open_index(where, encoder=Colours()).count() == 0
+    else:
+        with pytest.raises(ValueError, match="where is a folder or an address"):
+            store.open_index(where, encoder=Colours())

@@ -795,7 +795,15 @@ def _readable(root: Path, files: list[Path], skipped: list[tuple[Path, str]]) ->
     with ThreadPoolExecutor() as pool:
         checks = pool.map(_why_unreadable, files)
         reasons = list(
-            tqdm(checks, total=len(files), desc="Checking pictures", unit=" pictures", delay=8, disable=QUIET)
+            tqdm(
+                checks,
+                total=len(files),
+                desc="Checking pictures",
+                unit=" pictures",
+                delay=8,
+                leave=False,
+                disable=QUIET,
+            )
         )
     skipped += [(path, reason) for path, reason in zip(files, reasons, strict=True) if reason is not None]
     paths = [path for path, reason in zip(files, reasons, strict=True) if reason is None]
@@ -891,7 +899,9 @@ def pixel_matrix(pictures: Gallery | Iterable[PictureSource | Image.Image], size
 
     with ThreadPoolExecutor() as pool:
         rows = pool.map(fill, range(len(sources)))
-        list(tqdm(rows, total=len(sources), desc="Reading pixels", unit=" pictures", delay=1, disable=QUIET))
+        list(
+            tqdm(rows, total=len(sources), desc="Reading pixels", unit=" pictures", delay=1, leave=False, disable=QUIET)
+        )
     return matrix
 
 

@@ -374,8 +374,20 @@ def _is_whole_jpeg(body: bytes) -> bool:
         with Image.open(io.BytesIO(body + filling + _JPEG_END)) as picture:
             if not picture.info.get("progressive"):  # of which a small copy needs only the beginning
                 picture.draft(picture.mode, (1, 1))
+            elif not _has_all_scans(body[body.rfind(b"\xff\xc2") :]):
+                return False
             ways.append(picture.histogram())
     return ways[0] == ways[1]
+
+
+def _has_all_scans(frame: bytes) -> bool:
+    """Whether a progressive JPEG, from its frame header on, gives all coefficients of each colour to the last bit."""
+    left = {(colour, i): None for colour in frame[10 : 10 + 3 * frame[9] : 3] for i in range(64)} if frame[9:] else {}
+    for scan in re.finditer(rb"\xff\xda..(.)", frame, re.DOTALL):
+        colours, limits = frame[scan.end() :][: 2 * scan[1][0] : 2], frame[scan.end() + 2 * scan[1][0] :][:3]
+        if len(limits) == 3:
+            left |= {(colour, i): limits[2] & 15 for colour in colours for i in range(limits[0], limits[1] + 1)}
+    return bool(left) and not any(bits is None or bits for bits in left.values())
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -1,5 +1,6 @@
 """One picture, opened right or named: depths, layouts, orientation, damage, memory; held against other decoders."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -560,6 +561,18 @@ def test_a_file_that_is_cut_is_whole_or_refused_in_every_format():
                     kept,
                 )
         assert refused >= (1 if name in ("ICNS", "ICO") else 4), name
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_progressive_jpeg_that_is_cut_between_two_scans_is_refused(mode):
+    data = written(quarters((64, 48)).convert(mode), "JPEG", progressive=True, quality=90)
+    expected = pixels(data)
+    np.testing.assert_array_equal(pixels(data[:-2]), expected)  # only the end marker is missing
+    opened = []
+    for kept in range(100, len(data) - 2):
+        with contextlib.suppress(images.UnreadableImageError):
+            opened.append(pixels(data[:kept]))
+    assert all((abs(picture - expected) > 24).mean() < 0.01 for picture in opened)
 
 
 # ------------------------------------------------------------------------------------------------------- large pictures

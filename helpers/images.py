@@ -1062,8 +1062,8 @@ def _name_copies(gallery: Gallery, queries: Gallery) -> tuple[Gallery, Gallery]:
     ]
     if copied:
         print(
-            f"{len(copied)} of {len(queries)} queries have an exact copy in the gallery ({copied[0].name}, say): "
-            "they find it at once, and every score is too good"
+            f"{len(copied)} of {len(queries)} queries have an exact copy in the gallery "
+            f"({spelled(copied[0].name)}, say): they find it at once, and every score is too good"
         )
     return gallery, queries
 

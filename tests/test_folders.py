@@ -420,3 +420,12 @@ def test_a_setting_that_goes_before_is_told(use, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
     images.use_pictures(tmp_path / "own")
     assert "COURSE_PICTURES is set to bundled, which goes before this" in capsys.readouterr().out
+
+
+@needs_bytes
+def test_a_copied_query_whose_name_is_not_utf_8_is_told(use, tmp_path, capsysbinary):
+    root = fill(tmp_path / "own", *below("train"), *below("test"))
+    copy = os.fsencode(root / "test" / "cat") + b"/Ren\xe9.jpg"
+    Path(os.fsdecode(copy)).write_bytes((root / "train" / "cat" / "0.jpg").read_bytes())
+    use(root)
+    assert b"1 of 9 queries have an exact copy in the gallery (Ren\\xe9.jpg, say)" in capsysbinary.readouterr().out

@@ -19,9 +19,10 @@ def sources():
 
 
 def test_every_picture_is_on_record_and_unchanged(sources):
+    here = [row for row in sources if row["split"] != "reserve"]
     on_disk = {p.relative_to(images.DATA).as_posix() for d in ("train", "test") for p in (images.DATA / d).rglob("*.*")}
-    assert on_disk == {row["file"] for row in sources}
-    for row in sources:
+    assert on_disk == {row["file"] for row in here}
+    for row in here:
         assert hashlib.sha256((images.DATA / row["file"]).read_bytes()).hexdigest() == row["sha256"], row["file"]
 
 
@@ -33,14 +34,26 @@ def test_origin_author_and_licence_are_known(sources):
 
 
 def test_size_and_balance(sources):
-    train = Counter(row["class"] for row in sources if row["split"] == "train")
-    test = Counter(row["class"] for row in sources if row["split"] == "test")
-    assert 500 <= len(sources) <= 900 and 40 <= len(train) <= 60
-    assert min(train.values()) >= 10 and set(train) == set(test) and set(test.values()) <= {1, 2, 3}
-    assert sum((images.DATA / row["file"]).stat().st_size for row in sources) < 20e6
-    for row in sources:
-        with Image.open(images.DATA / row["file"]) as picture:
-            assert max(picture.size) <= 320, row["file"]
+    counts = Counter((row["split"], row["class"]) for row in sources)
+    kinds = Counter((row["split"], row["kind"]) for row in sources)
+    classes = {row["class"] for row in sources}
+    here = [images.DATA / row["file"] for row in sources if row["split"] != "reserve"]
+    assert 600 <= len(here) <= 900 and 30 <= len(classes) <= 45
+    assert all(counts["train", name] >= 12 and 2 <= counts["test", name] <= 4 for name in classes)
+    for split, fewest in (("train", 500), ("test", 120), ("reserve", 60)):
+        assert sum(kinds[split, kind] for kind in ("photo", "drawing")) >= fewest
+        assert kinds[split, "photo"] >= kinds[split, "drawing"]
+    assert sum(path.stat().st_size for path in here) < 20e6
+    for path in here:
+        with Image.open(path) as picture:
+            assert max(picture.size) <= 320, path
+
+
+def test_every_class_has_its_sentence(sources):
+    text = (images.DATA / "README.md").read_text(encoding="utf-8")
+    classes = {row["class"] for row in sources}
+    assert {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")} == classes
+    assert set(ONE_DESIGN) <= classes
 
 
 def test_everything_loads():
@@ -49,10 +62,19 @@ def test_everything_loads():
 
 
 # One design with another motif in it: pictures of these classes resemble each other on purpose.
-ONE_DESIGN = {
-    "coin", "flag_horizontal_stripes", "flag_union_jack", "flag_vertical_stripes", "mandatory_sign", "planet",
-    "playing_card", "prohibition_sign", "signal_flag", "warning_sign",
-}  # fmt: skip
+ONE_DESIGN = (images.DATA / "one_design.txt").read_text(encoding="utf-8").split()
+
+
+def test_no_series_is_divided_between_gallery_and_queries(sources):
+    with (images.DATA.parent / "tools" / "selection.csv").open(encoding="utf-8", newline="") as lines:
+        series = {(r["package"], r["path"]): r["class"] + r["series"] for r in csv.DictReader(lines) if r["series"]}
+    assert len(series) > 50
+    sides = {
+        (series[row["package"], row["path"]], row["split"] == "train")
+        for row in sources
+        if (row["package"], row["path"]) in series
+    }
+    assert len({name for name, _ in sides}) == len(sides)
 
 
 def test_no_query_is_nearly_a_copy_of_a_gallery_picture(sources):

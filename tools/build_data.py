@@ -1,8 +1,9 @@
 """Rebuild data/train, data/test, data/licences and data/SOURCES.csv from three Debian packages, byte for byte.
 
-    python tools/build_data.py [--debs DIR] [--to data]
+    python tools/build_data.py [--debs DIR] [--to data] [--reserve build/reserve]
 
-tools/selection.csv names the pictures and their classes: every one of them was looked at. The packages are fetched with
+tools/selection.csv names the pictures and their classes: every one of them was looked at. Some of them are a reserve,
+for a second set of queries: ``SOURCES.csv`` lists it, and only ``--reserve`` writes it. The packages are fetched with
 ``apt-get download`` (on Debian 12) unless DIR holds them already, and their checksums are compared. Needs ``dpkg-deb``.
 The bytes depend on the versions of Pillow in constraints.txt.
 """
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from rcc import read_rcc
 HERE = Path(__file__).resolve().parent
 LONGEST_SIDE = 320
 ON_BLACK = {"planet"}  # cut out of photographs of space
-TEST_PICTURES = 2  # of a class; one where the class has fewer than twelve pictures
+SMALLEST_GALLERY = 12  # pictures of a class
+RESERVE = 3  # at most, of a class
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,13 @@ WORDS_SAMPLE = {"author": "Art4Apps project, www.art4apps.org", "licence": "CC-B
 
 @dataclass(frozen=True)
 class Chosen:
-    """One line of selection.csv: a picture in a package, and the class it was given."""
+    """One line of selection.csv: a picture in a package, the class it was given, and its series if it has one."""
 
     label: str
     kind: str
     package: str
     path: str
+    series: str
 
     @property
     def draw(self) -> str:
@@ -111,16 +114,33 @@ def unpack(debs: Path, to: Path) -> None:
                 target.write_bytes(content)
 
 
-def split(pictures: list[Chosen]) -> tuple[list[Chosen], list[Chosen]]:
-    """Divide a class into train and test: queries are drawn by lot, one of each kind where both are common."""
-    wanted = TEST_PICTURES if len(pictures) >= 12 else 1
-    by_lot = sorted(pictures, key=lambda chosen: chosen.draw)
-    test: list[Chosen] = []
-    kinds = [kind for kind in ("photo", "drawing") if sum(p.kind == kind for p in pictures) >= 3]
-    for kind in kinds[:wanted]:
-        test.append(next(p for p in by_lot if p.kind == kind))
-    test += [p for p in by_lot if p not in test][: wanted - len(test)]
-    return [p for p in pictures if p not in test], sorted(test, key=pictures.index)
+def split(pictures: list[Chosen]) -> dict[str, list[Chosen]]:
+    """Draw the queries and the reserve of a class by lot, photographs and drawings in the proportion of the class.
+
+    A series is never divided between gallery and queries: whoever is drawn takes the whole of it along, and what is
+    more than wanted goes to the reserve.
+    """
+    spare = len(pictures) - SMALLEST_GALLERY
+    queries = 4 if spare >= 8 else 3 if spare >= 3 else 2
+    photos = sum(p.kind == "photo" for p in pictures)
+    of_photos = min(queries, max(round(queries * photos / len(pictures)), photos >= 3))
+    wanted = {"test": queries, "reserve": min(RESERVE, spare - queries)}
+    series: dict[str, list[Chosen]] = defaultdict(list)
+    for picture in sorted(pictures, key=lambda p: p.draw):
+        series[picture.series or picture.path].append(picture)
+    parts: dict[str, list[Chosen]] = {"test": [], "reserve": []}
+    for part, other in (("test", "reserve"), ("reserve", "reserve")):
+        share = of_photos if part == "test" else round(wanted[part] * photos / len(pictures))
+        for kind, number in (("photo", share), ("drawing", wanted[part] - share)):
+            for name in [name for name, members in series.items() if members[0].kind == kind]:
+                missing = number - sum(p.kind == kind for p in parts[part])
+                if missing <= 0 or sum(map(len, parts.values())) + len(series[name]) > spare:
+                    continue
+                members = series.pop(name)
+                parts[part] += members[:missing]
+                parts[other] += members[missing:]
+    drawn = parts["test"] + parts["reserve"]
+    return {"train": [p for p in pictures if p not in drawn]} | parts
 
 
 def convert(source: Path, label: str) -> Image.Image:
@@ -161,7 +181,7 @@ def gcompris_credits(root: Path) -> dict[str, dict[str, str]]:
         entry: dict[str, list[str]] = defaultdict(list)
         for line in [*readme.read_text(encoding="utf-8").splitlines(), ""]:
             key, separator, value = line.partition(":")
-            if separator and key in ("Copyright", "License", "Source", "Comment", "Files"):
+            if separator and key in ("Copyright", "License", "Source", "Comment", "Comments", "Files"):
                 field = key
                 entry[field].append(value.strip())
             elif re.fullmatch(r"[\w./*-]+\.\w+", line.strip()):  # some entries lack the heading "Files:"
@@ -202,15 +222,17 @@ def credit(chosen: Chosen, source: Path, credits: dict[str, dict[str, str]]) -> 
     return {key: " ".join(value.split()) for key, value in found.items()}
 
 
-def build(debs: Path, to: Path) -> None:
-    """Write ``to/train``, ``to/test`` and ``to/SOURCES.csv``; what was there before is replaced."""
+def build(debs: Path, to: Path, reserve: Path | None) -> None:
+    """Write ``to/train``, ``to/test``, ``to/SOURCES.csv`` and `reserve`; what was there before is replaced."""
     with (HERE / "selection.csv").open(encoding="utf-8", newline="") as lines:
-        selection = [Chosen(r["class"], r["kind"], r["package"], r["path"]) for r in csv.DictReader(lines)]
+        selection = [
+            Chosen(r["class"], *(r[k] for k in ("kind", "package", "path", "series"))) for r in csv.DictReader(lines)
+        ]
     classes: dict[str, list[Chosen]] = defaultdict(list)
     for chosen in selection:
         classes[chosen.label].append(chosen)
-    for name in ("train", "test"):
-        shutil.rmtree(to / name, ignore_errors=True)
+    for folder in (to / "train", to / "test", *([reserve] if reserve else [])):
+        shutil.rmtree(folder, ignore_errors=True)
     (to / "licences").mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -220,8 +242,9 @@ def build(debs: Path, to: Path) -> None:
             shutil.copyfile(unpacked / name / "usr/share/doc" / name / "copyright", to / "licences" / f"{name}.txt")
         credits = gcompris_credits(unpacked / "gcompris-qt-data" / PACKAGES["gcompris-qt-data"].root)
         for label, pictures in sorted(classes.items()):
-            for part, members in zip(("train", "test"), split(pictures), strict=True):
-                folder = to / part / label
+            for part, members in split(pictures).items():
+                home = (reserve or unpacked / part) if part == "reserve" else to / part
+                folder = home / label
                 folder.mkdir(parents=True)
                 for chosen in members:
                     source = unpacked / chosen.package / PACKAGES[chosen.package].root / chosen.path
@@ -229,7 +252,7 @@ def build(debs: Path, to: Path) -> None:
                     target = save(convert(source, label), folder / f"{label}_{number:02d}")
                     rows.append(
                         {
-                            "file": target.relative_to(to).as_posix(),
+                            "file": f"{part}/{label}/{target.name}",
                             "class": label,
                             "split": part,
                             "kind": chosen.kind,
@@ -244,7 +267,8 @@ def build(debs: Path, to: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(rows, key=lambda row: row["file"]))
-    print(f"{len(rows)} pictures in {len(classes)} classes below {to}")
+    of = Counter((row["split"], row["kind"]) for row in rows)
+    print(f"{len(classes)} classes below {to}:", ", ".join(f"{n} {kind}s in {part}" for (part, kind), n in of.items()))
 
 
 def main() -> None:
@@ -252,9 +276,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--debs", type=Path, default=HERE.parent / "build" / "debs", help="the Debian packages")
     parser.add_argument("--to", type=Path, default=HERE.parent / "data")
+    parser.add_argument("--reserve", type=Path, help="a folder for the pictures in reserve")
     options = parser.parse_args()
     options.debs.mkdir(parents=True, exist_ok=True)
-    build(options.debs, options.to)
+    build(options.debs, options.to, options.reserve)
 
 
 if __name__ == "__main__":

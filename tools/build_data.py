@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from helpers.images import open_rgb
 
@@ -143,8 +143,17 @@ def split(pictures: list[Chosen]) -> dict[str, list[Chosen]]:
     return {"train": [p for p in pictures if p not in drawn]} | parts
 
 
+def on_white_page(picture: Image.Image) -> bool:
+    """Say whether at least half of the outermost pixels are white, as around a drawing or a cut-out."""
+    grey = picture.convert("L").point(lambda value: 255 * (value >= 247))
+    edges = [(0, 0, grey.width, 1), (0, grey.height - 1, *grey.size)]
+    edges += [(0, 0, 1, grey.height), (grey.width - 1, 0, *grey.size)]
+    white = sum(sum(grey.crop(edge).histogram()[128:]) for edge in edges)
+    return white >= grey.width + grey.height
+
+
 def convert(source: Path, label: str) -> Image.Image:
-    """Return the picture upright in RGB, without empty margins, no side longer than LONGEST_SIDE."""
+    """Return the picture upright in RGB, no side longer than LONGEST_SIDE; what stands on white, on a square page."""
     if label in ON_BLACK:
         with Image.open(source) as opened:
             cut_out = opened.convert("RGBA")
@@ -160,6 +169,8 @@ def convert(source: Path, label: str) -> Image.Image:
             picture = picture.crop(
                 (left, top, min(picture.width, ink[2] + margin), min(picture.height, ink[3] + margin))
             )
+        if on_white_page(picture):
+            picture = ImageOps.pad(picture, (max(picture.size),) * 2, color="white")
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
     return picture
 

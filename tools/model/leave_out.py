@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from model.image_tower import INPUT, folded, normalised
+from model.image_tower import folded, normalised, view
 from model.teacher import unit
-from PIL import Image
 
 from helpers import evaluate, images, metrics
 
@@ -43,31 +42,17 @@ def words_of(label: str) -> list[str]:
 
 
 @torch.inference_mode()
-def figures(trainer: "Trainer", data: Path, labels: list[str]) -> str:
-    """Say how a trainer's present projection and text side retrieve the pictures of some classes."""
-    network = folded(trainer.network)
-
-    def encode(gallery: images.Gallery) -> np.ndarray:
-        rows = []
-        for path in gallery.paths:
-            squashed = images.open_rgb(path).resize((INPUT, INPUT), Image.Resampling.BICUBIC)
-            x = normalised(np.asarray(squashed)[None]).contiguous(memory_format=torch.channels_last)
-            rows.append(network(x).numpy()[0])
-        return unit(np.stack(rows) @ trainer.head.T).astype(np.float32)
-
-    train, test = images.load_gallery(data / "train"), images.load_gallery(data / "test")
-    gallery, queries, asked = encode(train), encode(test), np.isin(test.labels, labels)
-    cells = []
-    named = trainer.says([label.replace("_", " ") for label in labels]).astype(np.float32)
-    for vectors, theirs in ((queries[asked], test.labels[asked]), (named, np.array(labels))):
-        order, _ = metrics.rank(vectors, gallery, metric="cosine", k=len(train))
-        at_5 = evaluate.precision_at_k(train.labels[order], theirs, 5)
-        cells.append("{:.3f} [{:.3f}, {:.3f}]".format(at_5.mean(), *evaluate.interval(at_5)))
-    return f"{int(asked.sum())} queries: image → image P@5 {cells[0]}, text → image P@5 {cells[1]}"
+def features(network: torch.nn.Module, gallery: images.Gallery) -> np.ndarray:
+    """Run a network over the pictures of a gallery: (N, 1280) float32."""
+    rows = []
+    for path in gallery.paths:
+        x = normalised(np.stack([view(np.asarray(images.open_rgb(path)))]))
+        rows.append(network(x.contiguous(memory_format=torch.channels_last)).numpy()[0])
+    return np.stack(rows)
 
 
 def leave_out(trainer: "Trainer", pictures: np.ndarray, data: Path) -> None:
-    """Print the figures of half the classes: untrained, as the trainer is, and trained without their words.
+    """Print the figures of half the classes: as the trainer is, trained without their words, and untrained.
 
     Parameters
     ----------
@@ -78,14 +63,27 @@ def leave_out(trainer: "Trainer", pictures: np.ndarray, data: Path) -> None:
     data
         The course's pictures; every other class of theirs, in the order of the alphabet, is left out.
     """
-    labels = sorted(path.name for path in (data / "train").iterdir() if path.is_dir())[::2]
-    named = "|".join(word for label in labels for word in words_of(label))
-    tells = re.compile(rf"\b({named})(e?s)?\b")
+    train, test = images.load_gallery(data / "train"), images.load_gallery(data / "test")
+    labels = train.classes[::2]
+    tells = re.compile(rf"\b({'|'.join(word for label in labels for word in words_of(label))})(e?s)?\b")
     names = np.array([bool(tells.search(text)) for text in trainer.texts.texts])
     kept = np.array([i for i in pictures if not names[trainer.texts.of_picture[i]].any()])
     print(f"left out: {len(labels)} classes, {len(pictures) - len(kept):,} pictures: {', '.join(labels)}")
-    print("seen:", figures(trainer, data, labels), flush=True)
+    network, asked = folded(trainer.network), np.isin(test.labels, labels)
+    seen, wanted = features(network, train), features(network, test)[asked]
+
+    def tell(title: str) -> None:
+        gallery, queries = (unit(rows @ trainer.head.T).astype(np.float32) for rows in (seen, wanted))
+        named = trainer.says([label.replace("_", " ") for label in labels]).astype(np.float32)
+        cells = []
+        for vectors, theirs in ((queries, test.labels[asked]), (named, np.array(labels))):
+            order, _ = metrics.rank(vectors, gallery, metric="cosine", k=5)
+            at_5 = evaluate.precision_at_k(train.labels[order], theirs, 5)
+            cells.append("{:.3f} [{:.3f}, {:.3f}]".format(at_5.mean(), *evaluate.interval(at_5)))
+        print(f"{title}: {asked.sum()} queries: image → image P@5 {cells[0]}, text → image P@5 {cells[1]}", flush=True)
+
+    tell("seen")
     trainer.train_head(kept)
-    print("never seen:", figures(trainer, data, labels))
+    tell("never seen")
     trainer.untrained()
-    print("before any training:", figures(trainer, data, labels), flush=True)
+    tell("before any training")

@@ -22,10 +22,11 @@ def line(name: str, ranked: np.ndarray, labels: np.ndarray, groups: dict[str, np
     """Write one method's row: P@1, P@5 with its interval and mAP over all, and P@5 of each group of queries."""
     at_1, at_5 = (evaluate.precision_at_k(ranked, labels, k) for k in (1, 5))
     low, high = evaluate.interval(at_5)
-    whole = f"{at_1.mean():.3f} | {at_5.mean():.3f} [{low:.3f}, {high:.3f}]"
+    cells = [name, f"{at_1.mean():.3f}", f"{at_5.mean():.3f} [{low:.3f}, {high:.3f}]"]
+    cells.append(f"{evaluate.average_precision(ranked, labels).mean():.3f}")
     parts = [at_5[rows] for rows in groups.values()]
-    cells = [f"{part.mean():.3f} (±{np.diff(evaluate.interval(part))[0] / 2:.2f})" for part in parts]
-    return f"| {name} | {whole} | {evaluate.average_precision(ranked, labels).mean():.3f} | {' | '.join(cells)} |"
+    cells += [f"{part.mean():.3f} (±{np.diff(evaluate.interval(part))[0] / 2:.2f})" for part in parts]
+    return f"| {' | '.join(cells)} |"
 
 
 def table(data: Path, queries_in: str, models: Sequence[tuple[str, str]]) -> None:
@@ -68,7 +69,7 @@ def table(data: Path, queries_in: str, models: Sequence[tuple[str, str]]) -> Non
     for (title, encoder), (_, _, theirs) in zip(encoders, vectors[1:], strict=True):
         texts = encoder.encode_texts([text_of(name) for name in names])
         order, _ = metrics.rank(texts, theirs, metric="cosine", k=len(gallery))
-        print(line(title, gallery.labels[order], names, {})[:-3])
+        print(line(title, gallery.labels[order], names, {}))
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ import hashlib
 import html
 import json
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,11 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import resvg_py
+from build_data import LONGEST_SIDE, PACKAGES, without_margins
 from model.words import Words
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from build_data import LONGEST_SIDE, PACKAGES
 
 from helpers.images import open_rgb, to_rgb
 
@@ -220,13 +217,7 @@ def _open(packages: Path, source: str, path: str, svg: str | None) -> tuple[np.n
             picture = to_rgb(Image.open(BytesIO(drawn)))
         else:
             picture = open_rgb(file)
-        ink = picture.convert("L").point(lambda grey: 255 * (grey < 247)).getbbox()
-        margin = round(0.03 * max(picture.size))
-        if ink:
-            left, top = max(0, ink[0] - margin), max(0, ink[1] - margin)
-            picture = picture.crop(
-                (left, top, min(picture.width, ink[2] + margin), min(picture.height, ink[3] + margin))
-            )
+        picture = without_margins(picture)
         for side in (LONGEST_SIDE, SIDE):  # first to the size of the course's own pictures
             picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     except Exception as error:  # a damaged picture is left out, whatever the reader makes of it

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from model.words import WIDEST, Words
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -26,12 +27,10 @@ class Teacher:
     folder
         Holds ``model.safetensors`` and ``tokenizer.json``.
     cache
-        A ``.npz`` file that keeps the embeddings between runs, or None.
+        A ``.npz`` file that keeps the embeddings between runs.
     """
 
-    def __init__(self, folder: Path, cache: Path | None) -> None:
-        from tokenizers import Tokenizer
-
+    def __init__(self, folder: Path, cache: Path) -> None:
         weights = {k.removeprefix("bert."): v.float() for k, v in load_file(folder / "model.safetensors").items()}
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
@@ -59,7 +58,7 @@ class Teacher:
                     getattr(module, part).data = weights[f"{at}{name}.{part}"]
         self._cache = cache
         self._known: dict[str, np.ndarray] = {}
-        if cache is not None and cache.is_file():
+        if cache.is_file():
             kept = np.load(cache)
             self._known = dict(zip(kept["texts"].tolist(), kept["vectors"], strict=True))
 
@@ -70,7 +69,7 @@ class Teacher:
             began = time.perf_counter()
             self._known.update(zip(new, self._encode(new), strict=True))
             print(f"teacher: {len(new):,} texts in {time.perf_counter() - began:.0f} s", flush=True)
-            if self._cache is not None and len(new) > 1000:
+            if len(new) > 1000:
                 vectors = np.stack(list(self._known.values())).astype(np.float32)
                 np.savez(self._cache, texts=np.array(list(self._known)), vectors=vectors)
         return np.stack([self._known[text] for text in texts])
@@ -98,7 +97,7 @@ def prompt(name: str) -> str:
 
 @dataclass
 class Alignment:
-    """Where texts belong in the image space, seen from some of the classes only.
+    """Where texts belong in the image space.
 
     Attributes
     ----------
@@ -115,8 +114,8 @@ class Alignment:
     says: Callable[[np.ndarray], np.ndarray]
 
 
-def align(words: Words, teacher: Teacher, prototypes: np.ndarray, known: Iterable[int]) -> Alignment:
-    """Map the teacher's sentence embeddings onto the prototypes of the known classes.
+def align(words: Words, teacher: Teacher, prototypes: np.ndarray) -> Alignment:
+    """Map the teacher's sentence embeddings onto the prototypes of ImageNet's classes.
 
     Parameters
     ----------
@@ -126,11 +125,8 @@ def align(words: Words, teacher: Teacher, prototypes: np.ndarray, known: Iterabl
         Embeds sentences.
     prototypes
         (1000, 256) unit rows.
-    known
-        Which of them may be seen.
     """
-    known = sorted(known)
-    classes = {words.classes[i]: i for i in known}
+    classes = {synset: i for i, synset in enumerate(words.classes)}
     below = defaultdict(list)
     for synset, i in classes.items():
         for level in words.ancestors(synset):

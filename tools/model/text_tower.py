@@ -8,6 +8,7 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
+from model.image_tower import DIM, INPUT
 from model.teacher import Alignment, Teacher, unit
 from model.words import Words
 from open_clip.tokenizer import SimpleTokenizer
@@ -15,13 +16,13 @@ from open_clip.tokenizer import SimpleTokenizer
 CONTEXT = 32
 CONFIG = {
     "model_cfg": {
-        "embed_dim": 256,
+        "embed_dim": DIM,
         "vision_cfg": {
             "timm_model_name": "tf_efficientnet_lite0",
             "timm_model_pretrained": False,
             "timm_pool": "",
             "timm_proj": "linear",
-            "image_size": 224,
+            "image_size": INPUT,
         },
         "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": 256, "heads": 4, "layers": 2},
     },

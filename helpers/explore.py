@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import io
+import os
+import reprlib
 import threading
 import time
 import uuid
@@ -31,6 +33,13 @@ MAX_UPLOAD = 10_000_000
 
 KEPT_SIDE = 512
 """Longest side, in pixels, to which an uploaded picture is shrunk: more than any method here looks at."""
+
+
+MAX_TEXT = 10_000
+"""Characters; models read some hundred and cut the rest, so a longer text is a mistake."""
+
+MAX_SAID = 250
+"""Characters by which an upload is called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,10 +187,7 @@ class QueryExplorer(widgets.VBox):
         self._new_query(self._stored(paths.get(match.id, match.path)))
 
     def _type(self) -> None:
-        text = self._text.value
-        if not text.strip():
-            raise ValueError("The text is empty: write what the picture should show, for instance “a red apple”")
-        self._new_query(_Query(f"“{_short(text)}”", text=text))
+        self._new_query(_worded(self._text.value))
 
     def _receive(self) -> None:
         if not self._upload.value:
@@ -189,7 +195,7 @@ class QueryExplorer(widgets.VBox):
         file = self._upload.value[0]
         with self._unheard():
             self._upload.value = ()  # else the same file would not be an event when it is uploaded again
-        name, content = file["name"], file["content"]
+        name, content = _short(file["name"], MAX_SAID - len(" (uploaded)")), file["content"]
         if len(content) > MAX_UPLOAD:
             raise ValueError(
                 f"{name} is too large ({len(content) / 1e6:.0f} MB): shrink it to less than {MAX_UPLOAD / 1e6:.0f} MB"
@@ -355,15 +361,15 @@ class QueryExplorer(widgets.VBox):
         Raises
         ------
         ValueError
-            A name or a value is unknown, or the picture is not there; nothing is changed then.
+            It is not what `state` gives: a name, a value or its type is another, the picture is not one of this
+            collection, or an upload does not open. Nothing is changed then, and nothing is searched.
         """
-        try:
-            settings = {name: value for name, value in state.items() if name != "query"}
-            for name, value in settings.items():
-                self._check_setting(name, value)
-            query = self._query_from(state["query"]) if "query" in state else self._query
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"{state!r:.80} is no state of an explorer: give what `state` gave") from error
+        if not isinstance(state, dict):
+            raise _no_state(state)
+        settings = {name: value for name, value in state.items() if name != "query"}
+        for name, value in settings.items():
+            self._check_setting(name, value)
+        query = self._query_from(state["query"]) if "query" in state else self._query
         with self._unheard():
             for name, value in settings.items():
                 self._settings[name].value = value
@@ -372,28 +378,93 @@ class QueryExplorer(widgets.VBox):
             self._query = query
         self._ask(wait=True)
 
-    def _check_setting(self, name: str, value: Any) -> None:
+    def _check_setting(self, name: Any, value: Any) -> None:
         if name not in self._settings:
-            raise ValueError(f"unknown setting {name!r}: choose among query, {', '.join(self._settings)}")
+            raise ValueError(f"unknown setting {_named(name)}: choose among query, {', '.join(self._settings)}")
         if name == "k":
-            allowed: list = list(range(1, MAX_K + 1))
+            kind, allowed = int, list(range(1, MAX_K + 1))
         else:
-            allowed = [choice for _, choice in self._settings[name].options]
-        if value not in allowed:
-            raise ValueError(f"{name} cannot be {value!r}: choose one of {', '.join(map(str, allowed))}")
+            kind, allowed = str, [choice for _, choice in self._settings[name].options]
+        if not isinstance(value, kind) or isinstance(value, bool) or value not in allowed:
+            raise ValueError(f"{name} cannot be {_named(value)}: choose one of {', '.join(map(str, allowed))}")
 
-    def _query_from(self, state: dict[str, str]) -> _Query:
-        if "text" in state:
-            return _Query(f"“{_short(state['text'])}”", text=state["text"])
-        if "upload" in state:
-            picture = images.open_rgb(io.BytesIO(base64.b64decode(state["upload"])))
-            return _Query(state.get("said", "uploaded"), image=picture)
-        if "file" in state and Path(state["file"]).is_file():
+    def _query_from(self, state: Any) -> _Query:
+        if not isinstance(state, dict) or not all(isinstance(said, str) for said in (*state, *state.values())):
+            raise _no_state(state)
+        if state.keys() == {"text"}:
+            return _worded(state["text"])
+        if state.keys() == {"upload", "said"} and len(state["said"]) <= MAX_SAID:
+            return _Query(state["said"], image=_decoded(state["upload"]))
+        if state.keys() == {"file"} and self._is_in_collection(state["file"]):
             return self._stored(Path(state["file"]))
         for name, gallery in self._galleries().items():
-            if state.get(name) in gallery.ids:
+            if state.keys() == {name} and state[name] in gallery.ids:
                 return self._stored(gallery.paths[gallery.ids.index(state[name])])
-        raise ValueError(f"there is no picture {state} here: was it saved with other pictures?")
+        raise ValueError(f"there is no picture {_named(state)} here: was it saved with other pictures?")
+
+    def _is_in_collection(self, name: str) -> bool:
+        """Say whether a path is that of a picture below the gallery's folder: an index may know more than the gallery.
+
+        Links out of the folder lead out of the collection.
+        """
+        try:
+            path = Path(name).resolve()
+            if os.path.abspath(name) != name or not path.is_relative_to(self._prepared.gallery.root.resolve()):  # noqa: PTH100
+                return False
+            images.open_rgb(path)
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+def _no_state(said: Any) -> ValueError:
+    return ValueError(f"{_named(said)} is no state of an explorer: give what `state` gave")
+
+
+def _named(value: Any) -> str:
+    """Write a value for a message, however large it is, or deep."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return f"this {type(value).__name__}"
+
+
+def _worded(text: str) -> _Query:
+    """Make a query of a text.
+
+    Raises
+    ------
+    ValueError
+        It is empty, too long, or not Unicode.
+    """
+    if not text.strip():
+        raise ValueError("The text is empty: write what the picture should show, for instance “a red apple”")
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"The text has {len(text):,} characters: shorten it to {MAX_TEXT:,}")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("The text holds half a character, which no encoding can write: type it anew")
+    return _Query(f"“{_short(text)}”", text=text)
+
+
+def _decoded(upload: str) -> Image.Image:
+    """Return the picture that `state` wrote as a PNG in base 64.
+
+    Raises
+    ------
+    ValueError
+        It is something else, or larger than an uploaded picture is kept.
+    """
+    said = "the upload in this state is not what `state` gave"
+    if len(upload) > MAX_UPLOAD:
+        raise ValueError(f"{said}: it is too large")
+    try:
+        content = base64.b64decode(upload, validate=True)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            if max(picture.size) > KEPT_SIDE:
+                raise ValueError(f"it has {picture.width} × {picture.height} pixels, more than {KEPT_SIDE} on a side")
+        return images.open_rgb(io.BytesIO(content))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{said}: {error}") from error
 
 
 def _encode(request: Request) -> _Answer:
@@ -470,5 +541,5 @@ def _sentence(said: Exception | str) -> str:
     return (text if starts_with_a_file else text[:1].upper() + text[1:]) + "." if text else ""
 
 
-def _short(text: str, longest: int = 80) -> str:
-    return text if len(text) <= longest else f"{text[:longest]} …"
+def _short(text: str, longest: int = 82) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 2]} …"

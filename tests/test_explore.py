@@ -1,5 +1,6 @@
 """The explorer: its search equals exact search and the index, and nothing that is put into it breaks it."""
 
+import base64
 import html
 import io
 import json
@@ -344,18 +345,157 @@ def test_a_part_of_a_state_leaves_the_rest(explorer):
     assert explorer._text.value == "a castle" and len(found(explorer)) == 2
 
 
+class Word(str):
+    """Text of a kind of its own, as NumPy's is."""
+
+
+def uploaded(picture, form="png"):
+    buffer = io.BytesIO()
+    picture.save(buffer, format=form)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+SMALL = uploaded(Image.new("RGB", (20, 30), "red"))
+DEEP = "a list in a list"
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
 @pytest.mark.parametrize("state, said", [
     ({"color": "red"}, "unknown setting 'color'"),
+    ({5: "red"}, "unknown setting 5"),
+    ({None: "red"}, "unknown setting None"),
     ({"method": "magic"}, "method cannot be 'magic': choose one of pixels, CLIP, ChromaDB"),
+    ({"method": "clip"}, "method cannot be 'clip'"),
+    ({"method": None}, "method cannot be None"),
+    ({"method": ["CLIP"]}, "method cannot be"),
+    ({"method": np.array(["CLIP", "pixels"])}, "method cannot be"),
+    ({"metric": 1}, "metric cannot be 1"),
+    ({"beside_metric": b"l1"}, "beside_metric cannot be b'l1'"),
+    ({"beside": False}, "beside cannot be False"),
+    ({"beside": "x" * 1_000_000}, "beside cannot be 'xxx"),
+    ({"label": "unknown"}, "label cannot be 'unknown'"),
+    ({"label": {}}, "label cannot be {}"),
     ({"k": 0}, "k cannot be 0"),
+    ({"k": 21}, "k cannot be 21"),
+    ({"k": True}, "k cannot be True"),
+    ({"k": 5.0}, "k cannot be 5.0"),
+    ({"k": "5"}, "k cannot be '5'"),
+    ({"k": float("nan")}, "k cannot be nan"),
+    ({"k": np.int64(5)}, "k cannot be"),
+    ({"k": np.array([5])}, "k cannot be"),
+    ({"k": 10**6000}, "k cannot be this int"),
+    ({"k": DEEP}, "k cannot be"),
     ({"query": {"queries": "a/none.png"}}, "there is no picture"),
+    ({"query": {"queries": "../train/b/01.png"}}, "there is no picture"),
+    ({"query": {"gallery": ""}}, "there is no picture"),
     ({"query": {}}, "there is no picture"),
+    ({"query": {"queries": None}}, "no state of an explorer"),
+    ({"query": {"queries": ["a/00.png"]}}, "no state of an explorer"),
+    ({"query": {"gallery": 0}}, "no state of an explorer"),
+    ({"query": {0: "b/01.png"}}, "no state of an explorer"),
+    ({"query": [("text", "a castle")]}, "no state of an explorer"),
+    ({"query": DEEP}, "no state of an explorer"),
+    ({"query": {"text": "a castle", "gallery": "b/01.png"}}, "there is no picture"),
+    ({"query": {"text": "a castle", "said": "a castle"}}, "there is no picture"),
+    ({"query": {"gallery": "b/01.png", "magic": "1"}}, "there is no picture"),
+    ({"query": {"text": ""}}, "The text is empty"),
+    ({"query": {"text": " \n\t"}}, "The text is empty"),
+    ({"query": {"text": "a" * 10_001}}, "The text has 10,001 characters"),
+    ({"query": {"text": "a \ud83d"}}, "half a character"),
+    ({"query": {"text": 5}}, "no state of an explorer"),
+    ({"query": {"text": b"a castle"}}, "no state of an explorer"),
+    ({"query": {"text": ["a castle"]}}, "no state of an explorer"),
+    ({"query": {"upload": SMALL}}, "there is no picture"),
+    ({"query": {"upload": SMALL, "said": None}}, "no state of an explorer"),
+    ({"query": {"upload": SMALL, "said": "x" * 251}}, "there is no picture"),
+    ({"query": {"upload": SMALL.encode(), "said": "mine"}}, "no state of an explorer"),
+    ({"query": {"upload": "", "said": "mine"}}, "not what `state` gave"),
+    ({"query": {"upload": "é", "said": "mine"}}, "not what `state` gave"),
+    ({"query": {"upload": SMALL + "!", "said": "mine"}}, "not what `state` gave"),
+    ({"query": {"upload": SMALL[:60], "said": "mine"}}, "not what `state` gave"),
+    ({"query": {"upload": uploaded(Image.new("RGB", (20, 30)), "jpeg"), "said": "mine"}}, "not what `state` gave"),
+    ({"query": {"upload": uploaded(Image.new("RGB", (513, 1))), "said": "mine"}}, "513 × 1 pixels"),
+    ({"query": {"upload": "A" * 20_000_000, "said": "mine"}}, "too large"),
+    ({"query": {"file": "/etc/passwd"}}, "there is no picture"),
+    ({"query": {"file": ""}}, "there is no picture"),
+    ({"query": {"file": "a\0b"}}, "there is no picture"),
+    ({"query": {"file": "x" * 5000}}, "there is no picture"),
+    ({"query": {"file": "/not/there.png"}}, "there is no picture"),
+    ({"query": None}, "no state of an explorer"),
+    ({"query": "x"}, "no state of an explorer"),
+    (None, "no state of an explorer"),
+    ("x", "no state of an explorer"),
+    ([("k", 5)], "no state of an explorer"),
+    (DEEP, "no state of an explorer"),
 ])  # fmt: skip
 def test_a_state_that_does_not_fit_changes_nothing(explorer, state, said):
-    before = explorer.state
-    with pytest.raises(ValueError, match=said):
-        explorer.restore({"beside": "pixels", **state})
-    assert explorer.state == before
+    before, page, job = explorer.state, explorer._repr_mimebundle_()["text/html"], explorer._job
+    with pytest.raises(ValueError, match=said) as raised:
+        explorer.restore({"beside": "pixels", **state} if isinstance(state, dict) else state)
+    assert explorer.state == before and not explorer._past and len(str(raised.value)) < 500
+    assert explorer._repr_mimebundle_()["text/html"] == page and explorer._job is job
+    assert next_query_works(explorer)
+
+
+def test_no_file_outside_the_collection_is_restored(explorer, galleries, tmp_path):
+    inside = galleries[0].root
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "private.png")
+    (inside / "link.png").symlink_to(tmp_path / "private.png")
+    (inside / "notes.png").write_text("no picture")
+    (inside / "new.png").write_bytes(png())
+    try:
+        outside = [
+            tmp_path / "private.png", inside / "link.png", inside / "notes.png", inside / "a", inside,
+            f"{inside}/../../{tmp_path.name}/private.png", f"{inside}/a/../new.png", f"{inside}//new.png",
+            (inside / "new.png").relative_to("/"), "new.png", (inside / "new.png").as_uri(),
+        ]  # fmt: skip
+        for path in outside:
+            before = explorer.state
+            with pytest.raises(ValueError, match="there is no picture"):
+                explorer.restore({"query": {"file": str(path)}})
+            assert explorer.state == before
+        explorer.restore({"query": {"file": str(inside / "new.png")}})
+        assert explorer.state["query"] == {"file": str(inside / "new.png")} and alert(explorer) == ""
+    finally:
+        for name in ("link.png", "notes.png", "new.png"):
+            (inside / name).unlink()
+
+
+def test_a_picture_that_only_the_index_knows_is_brought_back(galleries, index):
+    few = galleries[0].take(range(10))
+    explorer = QueryExplorer(few, encoder=Colours(), index=index, queries=galleries[1])
+    set_value(explorer, method="ChromaDB", k=20)
+    unknown = next(number for number, key in enumerate(found(explorer)) if key not in few.ids)
+    click(explorer, explorer._columns[0].more.children[unknown])
+    state = json.loads(json.dumps(explorer.state))
+    assert list(state["query"]) == ["file"]
+    other = QueryExplorer(few, encoder=Colours(), index=index, queries=galleries[1])
+    other.restore(state)
+    assert other.state == state and found(other) == found(explorer)
+
+
+def test_what_is_text_to_python_is_text_here(explorer):
+    explorer.restore({Word("method"): np.str_("pixels"), "k": 7, Word("query"): {Word("gallery"): Word("b/01.png")}})
+    state = explorer.state
+    assert state["method"] == "pixels" and state["k"] == 7 and state["query"] == {"gallery": "b/01.png"}
+    assert json.loads(json.dumps(state)) == state
+
+
+def test_the_name_of_an_upload_is_shown_as_it_is(explorer, galleries, index):
+    name = "<img src=x onerror=alert(1)>" + "x" * 300 + ".png"
+    upload(explorer, png(), name)
+    other = QueryExplorer(galleries[0], encoder=Colours(), index=index, queries=galleries[1])
+    other.restore(json.loads(json.dumps(explorer.state)))
+    for one in (explorer, other):
+        assert len(one.state["query"]["said"]) <= 250 and "(uploaded)" in one._shown.value
+        assert "<img src=x" not in one._repr_mimebundle_()["text/html"] and "&lt;img src=x" in one._shown.value
+
+
+def test_a_text_that_is_too_long_is_not_searched(explorer):
+    type_text(explorer, "a" * 10_001)
+    assert alert(explorer) == "The text has 10,001 characters: shorten it to 10,000."
+    assert not explorer._past and next_query_works(explorer)
 
 
 def test_every_image_has_a_description_and_every_control_a_name(explorer):
@@ -523,13 +663,3 @@ def test_200_searches_leave_the_memory_as_it_was(explorer):
     before = process.memory_info().rss
     use(50)
     assert process.memory_info().rss - before < 50e6
-
-
-@pytest.mark.parametrize(
-    "state", [None, "x", {"query": None}, {"query": "x"}, {"query": {"text": 5}}, {"query": {"file": "/not/there.png"}}]
-)
-def test_what_is_no_state_is_refused_in_words(explorer, state):
-    before = explorer.state
-    with pytest.raises(ValueError, match="no state of an explorer|there is no picture"):
-        explorer.restore(state)
-    assert explorer.state == before

@@ -6,6 +6,7 @@ VENV ?= .venv
 TEACH ?= .venv-teach
 LAB ?=
 VOILA ?=
+LOCK ?=
 NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/assignments/*.ipynb)
 
 ifeq ($(OS),Windows_NT)
@@ -15,8 +16,10 @@ else
 BIN = $(VENV)/bin
 TEACH_BIN = $(TEACH)/bin
 endif
-# PyTorch's own index has builds without CUDA; PyPI's build for Linux brings some 3 GB of it along.
-TORCH_CPU = https://download.pytorch.org/whl/cpu
+# What is not on the lists of requirements/, with its hash, is not installed. (PyTorch's own index, named in torch-cpu.txt,
+# has builds without CUDA; PyPI's build for Linux brings some 3 GB of it along.)
+LOCKED = install --quiet --no-deps --require-hashes --only-binary :all:
+WRONG_HASH = DO NOT MATCH THE HASHES
 # The explorer refuses an upload of more than 10 MB in words; left alone, Jupyter cuts the connection without any.
 LARGE_MESSAGES = tornado_settings="{'websocket_max_message_size': 500000000}"
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -32,11 +35,11 @@ OLD_PROCESSOR = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CO
 	NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help lab explorer run test portable bench notebooks lint data release grade feedback clean
+.PHONY: help lab explorer run test portable bench notebooks lint data locks release grade feedback clean
 
 help:
 	@echo "make lab        install what is missing and open the course in JupyterLab"
-	@echo "make explorer   serve the query explorer as a page without code, on this computer only"
+	@echo "make explorer   serve the query explorer as a page without code (VOILA=--ip=0.0.0.0: to a class)"
 	@echo "make run        execute every notebook into build/, without a browser"
 	@echo "make test       run the unit tests and re-execute every notebook, comparing the numbers"
 	@echo "make portable   re-execute every notebook as other processors calculate, comparing the numbers"
@@ -47,18 +50,20 @@ help:
 	@echo "make notebooks  (authors) execute every notebook and store its outputs in place"
 	@echo "make lint       (authors) format and check the code, also that in the notebooks"
 	@echo "make data       (authors) rebuild data/ from the Debian packages"
+	@echo "make locks      (authors) write constraints.txt and requirements/ anew; LOCK=--upgrade: the newest versions"
 
 lab: $(VENV)/course
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --ServerApp.$(LARGE_MESSAGES) $(LAB)
 
 explorer: $(VENV)/test
-	$(BIN)/voila notebooks/04_query_explorer.ipynb --Voila.ip=127.0.0.1 --Voila.$(LARGE_MESSAGES) $(VOILA)
+	$(BIN)/python tools/serve.py notebooks/04_query_explorer.ipynb $(VOILA)
 
 run: $(VENV)/course
 	$(COURSE) $(BIN)/python tools/run_notebooks.py --to build $(NOTEBOOKS)
 
 bench: $(VENV)/test
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/pip $(LOCKED) -r requirements/bench.txt
+	$(BIN)/pip $(LOCKED) --no-binary hnswlib --no-build-isolation -r requirements/bench-source.txt
 	$(COURSE) $(BIN)/python benchmarks/encode.py
 	$(COURSE) $(BIN)/python benchmarks/index.py
 
@@ -85,6 +90,11 @@ lint: $(VENV)/test
 data: $(VENV)/course
 	$(BIN)/python tools/build_data.py
 
+locks:
+	$(PYTHON) -m venv build/lock
+	build/lock/$(notdir $(BIN))/pip $(LOCKED) -r requirements/lock.txt
+	build/lock/$(notdir $(BIN))/python tools/lock.py $(LOCK)
+
 release: $(VENV)/course $(TEACH)/ready
 	$(GRADER) release
 
@@ -103,22 +113,27 @@ $(VENV)/pyvenv.cfg:
 		{ $(PYTHON) --version; echo "The course needs Python 3.11 to 3.14: make lab PYTHON=python3.12, say."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/course: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+$(VENV)/course: pyproject.toml $(addprefix requirements/,course.txt torch-cpu.txt torch-cuda.txt) | $(VENV)/pyvenv.cfg
 	@echo "Installing the course into $(VENV): this downloads some 500 MB the first time."
-	@if [ "$$(uname -s)" = Linux ] && ! $(BIN)/python -c 'import torch' 2> /dev/null; then \
-		$(BIN)/pip install --quiet --no-deps --retries 0 --timeout 5 --index-url $(TORCH_CPU) \
-			$$(sed -n 's/^\(torch\|torchvision\)==\(.*\)$$/\1==\2+cpu/p' constraints.txt) 2> /dev/null || \
-		echo "PyTorch's index of builds without CUDA does not answer: taking the default build, some 3 GB more."; \
+	@version=$$(sed -n 's/^torch==\(.*\)+cpu.*/\1/p' requirements/torch-cpu.txt); \
+	has_torch='import sys, torch, torchvision; sys.exit(torch.__version__.split("+")[0] != sys.argv[1])'; \
+	if [ "$$(uname -s)" = Linux ] && ! $(BIN)/python -c "$$has_torch" "$$version" 2> /dev/null; then \
+		if $(BIN)/pip $(LOCKED) --retries 0 --timeout 5 -r requirements/torch-cpu.txt 2> $(VENV)/torch.log; then :; \
+		elif grep -q "$(WRONG_HASH)" $(VENV)/torch.log; then cat $(VENV)/torch.log; exit 1; \
+		else \
+			echo "PyTorch's index of builds without CUDA does not answer: taking the default build, some 3 GB more."; \
+			$(BIN)/pip $(LOCKED) -r requirements/torch-cuda.txt; \
+		fi; \
 	fi
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+	$(BIN)/pip $(LOCKED) -r requirements/course.txt
+	$(BIN)/pip install --quiet --no-deps --no-index --no-build-isolation -e .
 	@touch $@
 
-$(TEACH)/ready: pyproject.toml constraints.txt
+$(TEACH)/ready: requirements/teach.txt
 	$(PYTHON) -m venv $(TEACH)
-	$(TEACH_BIN)/pip install --quiet -c constraints.txt \
-		$$($(TEACH_BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['teach'])")
+	$(TEACH_BIN)/pip $(LOCKED) -r requirements/teach.txt
 	@touch $@
 
-$(VENV)/test: $(VENV)/course
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+$(VENV)/test: $(VENV)/course requirements/test.txt
+	$(BIN)/pip $(LOCKED) -r requirements/test.txt
 	@touch $@

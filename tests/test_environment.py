@@ -1,9 +1,14 @@
-"""The ways to install the course name the same packages with the same bounds."""
+"""The ways to install the course name the same packages with the same bounds, and make installs nothing else."""
 
 import ast
+import hashlib
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -11,7 +16,14 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MAKE = shutil.which("make")
+needs_make = pytest.mark.skipif(MAKE is None, reason="there is no make")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems take PyTorch from PyPI as it is")
 
 
 def normal(name):
@@ -34,16 +46,170 @@ def test_environment_yml_agrees_with_pyproject():
     assert conda | bounds(p for p in by_pip if p != "-e .") == bounds(PROJECT["dependencies"])
 
 
+def pins(path):
+    """Return the version and the hashes of each package in a file of pins."""
+    entries = re.findall(r"^([\w.-]+)==([^\s;]+).*\n((?: .*\n)*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {normal(name): (version, re.findall(r"--hash=(\S+)", rest)) for name, version, rest in entries}
+
+
+CONSTRAINTS = {name: version for name, (version, _) in pins(ROOT / "constraints.txt").items()}
+
+
+def locked(*names):
+    return {name: pin for file in names for name, pin in pins(ROOT / "requirements" / f"{file}.txt").items()}
+
+
 def test_constraints_pin_every_package_within_its_bounds():
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pinned = dict(normal(line).split("==") for line in lines if line and not line.startswith("#"))
-    wanted = bounds(
-        PROJECT["dependencies"] + [p for extra in ("test", "teach") for p in PROJECT["optional-dependencies"][extra]]
-    )
+    wanted = bounds(PROJECT["dependencies"] + [package for extra in EXTRAS.values() for package in extra])
     for name, allowed in wanted.items():
         low, high = re.fullmatch(r">=([\d.]+),<([\d.]+)", allowed).groups()
-        version = tuple(int(part) for part in re.findall(r"\d+", pinned[name])[:3])
+        version = tuple(int(part) for part in re.findall(r"\d+", CONSTRAINTS[name])[:3])
         assert tuple(map(int, low.split("."))) <= version < tuple(map(int, high.split("."))), name
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+def test_every_locked_package_has_hashes_and_the_version_of_the_constraints(path):
+    assert pins(path)
+    for name, (version, hashes) in pins(path).items():
+        assert hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64}", known) for known in hashes), name
+        assert version == CONSTRAINTS[name] + ("+cpu" if path.name == "torch-cpu.txt" else ""), name
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "==" in line]
+    assert len(lines) == len(pins(path)), "a line that was not understood"
+
+
+def test_every_constraint_is_locked():
+    assert set(locked(*(path.stem for path in LOCKS))) == set(CONSTRAINTS)
+
+
+@pytest.mark.parametrize(
+    "files, wanted",
+    [
+        (["course"], PROJECT["dependencies"]),
+        (["course"], [re.sub(r"[^\w-].*", "", builder) for builder in PYPROJECT["build-system"]["requires"]]),
+        (["course", "test"], EXTRAS["test"]),
+        (["course", "bench", "bench-source"], EXTRAS["bench"]),
+        (["teach"], EXTRAS["teach"]),
+        (["lock"], EXTRAS["lock"]),
+        (["torch-cpu"], ["torch", "torchvision"]),
+    ],
+)
+def test_what_is_declared_is_locked_where_it_is_installed(files, wanted):
+    assert set(bounds(wanted)) <= set(locked(*files))
+
+
+def test_the_lists_leave_nothing_out_that_a_package_needs():
+    # make installs what is on the lists and nothing else, so what they forget is missing here
+    checked = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+def run_make(*arguments):
+    """Call make as from a terminal, though the tests themselves run below `make test`."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL"}}
+    return subprocess.run([MAKE, *arguments], cwd=ROOT, capture_output=True, text=True, env=environment)
+
+
+def makefile(variable):
+    return re.search(rf"^{variable} = (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE).group(1)
+
+
+@needs_make
+def test_make_installs_nothing_without_a_hash():
+    places = ["VENV=build/no-venv", "TEACH=build/no-teach"]
+    targets = ["build/no-venv/test", "build/no-teach/ready", "bench", "locks"]
+    dry = run_make("-n", *places, *targets)
+    assert dry.returncode == 0, dry.stderr
+    installs = re.findall(r"pip install.*", dry.stdout)
+    assert len(installs) == 9
+    assert [line for line in installs if "--require-hashes --only-binary" not in line] == [
+        "pip install --quiet --no-deps --no-index --no-build-isolation -e ."  # the course itself: nothing is fetched
+    ]
+
+
+def tiny_wheel(folder):
+    """Write a wheel that contains one empty module, and return its hash."""
+    wheel, info = folder / "tiny-1.0-py3-none-any.whl", "tiny-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny.py", "")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+
+def test_a_wheel_whose_hash_is_not_on_the_list_stops_the_installation(tmp_path):
+    def install(known):
+        (tmp_path / "list.txt").write_text(f"tiny==1.0 --hash=sha256:{known}\n")
+        source = ["--no-index", "--find-links", tmp_path, "--target", tmp_path / "installed"]
+        command = [sys.executable, "-m", "pip", *makefile("LOCKED").split(), *source, "-r", tmp_path / "list.txt"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    right = tiny_wheel(tmp_path)
+    refused = install(right[::-1])
+    assert refused.returncode != 0 and makefile("WRONG_HASH") in refused.stderr and right in refused.stderr
+    assert not (tmp_path / "installed" / "tiny.py").exists()
+    assert install(right).returncode == 0
+    assert (tmp_path / "installed" / "tiny.py").exists()
+
+
+def make_course(folder, *, has_torch, pytorch):
+    """Call make with a pip that only writes down what it is asked for, and says `pytorch` of PyTorch's own index."""
+    (folder / "bin").mkdir()
+    (folder / "pyvenv.cfg").touch()
+    (folder / "bin" / "python").write_text(f"#!/bin/sh\nexit {0 if has_torch else 1}\n")
+    (folder / "bin" / "pip").write_text(
+        f"""#!/bin/sh
+echo "$*" >> "{folder}/asked"
+case "$*" in *torch-cpu*) [ -z "{pytorch}" ] || {{ echo "{pytorch}" >&2; exit 1; }};; esac
+"""
+    )
+    for name in ("python", "pip"):
+        (folder / "bin" / name).chmod(0o755)
+    made = run_make(f"VENV={folder}", f"{folder}/course")
+    asked = (folder / "asked").read_text().splitlines()
+    return made, [re.search(r"[\w-]+(?=\.txt)|-e \.$", line).group() for line in asked]
+
+
+@needs_make
+@on_linux
+@pytest.mark.parametrize(
+    "has_torch, pytorch, asked",
+    [
+        (False, "", ["torch-cpu", "course", "-e ."]),
+        (False, "Could not find a version", ["torch-cpu", "torch-cuda", "course", "-e ."]),
+        (True, "", ["course", "-e ."]),
+    ],
+)
+def test_make_takes_pytorch_without_cuda_where_it_can(tmp_path, has_torch, pytorch, asked):
+    made, seen = make_course(tmp_path, has_torch=has_torch, pytorch=pytorch)
+    assert made.returncode == 0, made.stderr
+    assert seen == asked
+    assert ("does not answer" in made.stdout) == ("torch-cuda" in asked)
+
+
+@needs_make
+@on_linux
+def test_a_changed_build_of_pytorch_stops_make_and_is_shown(tmp_path):
+    made, seen = make_course(tmp_path, has_torch=False, pytorch=f"THESE {makefile('WRONG_HASH')}: torch")
+    assert made.returncode != 0
+    assert seen == ["torch-cpu"]
+    assert makefile("WRONG_HASH") in made.stdout and "does not answer" not in made.stdout
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_name_actions_by_commit_and_may_only_read(path):
+    text = path.read_text(encoding="utf-8")
+    used = re.findall(r"uses: *(.*)", text)
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert "permissions" not in job
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
 
 
 def imported(folder):
@@ -59,7 +225,7 @@ def imported(folder):
     return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - own
 
 
-@pytest.mark.parametrize("folder, extra", [("helpers", []), ("tests", PROJECT["optional-dependencies"]["test"])])
+@pytest.mark.parametrize("folder, extra", [("helpers", []), ("tests", EXTRAS["test"])])
 def test_what_is_imported_is_declared(folder, extra):
     declared, provides = bounds(PROJECT["dependencies"] + extra), packages_distributions()
     undeclared = {

@@ -47,7 +47,10 @@ MONTHS = (
 )
 TRUTH = {"true": True, "wahr": True, "vrai": True, "verdadero": True, "vero": True, "waar": True, "verdadeiro": True}
 TRUTH |= {"false": False, "falsch": False, "faux": False, "falso": False, "onwaar": False}
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+IGNORED = "'\\s\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+SIGNS = "=+\\-@|\u207a-\u207c\u208a-\u208c\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20\uff5c"
+FORMULA = re.compile(f"[{IGNORED}]*[{SIGNS}]|'*[\t\r\n]")
+"""What a spreadsheet program may take for a formula or for the start of another cell, with what it skips before."""
 
 csv.field_size_limit(LARGEST)
 Key = tuple[str, str]
@@ -84,11 +87,21 @@ def as_text(value: str) -> str:
 
 def write(path: Path, rows: list[dict]) -> None:
     """Write rows with the keys of the first as the header, as spreadsheet programs read it."""
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, rows[0].keys())
+    writer.writeheader()
+    writer.writerows({k: as_text(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
+    replace(path, file.getvalue().encode("utf-8-sig"))
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file anew: a link in its place is replaced, and not followed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows({k: as_text(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    with part.open("xb") as file:
+        file.write(content)
+    part.replace(path)
 
 
 def decode(content: bytes, known: str) -> tuple[str, str]:
@@ -191,7 +204,7 @@ def looks(text: str, shown: bool = False) -> set[tuple]:
     found: set[tuple] = set()
     if text.casefold() in TRUTH:
         found.add(("truth", TRUTH[text.casefold()]))
-    if numeral := re.fullmatch(r"[+-]?(\d{1,60}(?:[.,]\d{1,60})?)(e[+-]?\d{1,3})?", text, re.IGNORECASE):
+    if numeral := re.fullmatch(r"[+-]?(\d{1,60}(?:[.,]\d{0,60})?)(e[+-]?\d{1,3})?", text, re.IGNORECASE):
         value = Decimal(text.replace(",", "."))
         found.add(("number", float(value)))
         if shown and numeral[2]:
@@ -268,7 +281,7 @@ class Names:
         return sorted(alike)
 
 
-def read(path: Path, known: Mapping[Key, Row] | None = None) -> Sheet:
+def read(path: Path, known: Mapping[Key, Row] | None = None, also: Mapping[str, str] | None = None) -> Sheet:
     """Read a sheet of answers, as any spreadsheet program saves it.
 
     Parameters
@@ -277,12 +290,16 @@ def read(path: Path, known: Mapping[Key, Row] | None = None) -> Sheet:
         The sheet.
     known : mapping, optional
         The rows that can be in it, as they were written, by student and task. Without it, names are taken as they are.
+    also : mapping, optional
+        How else a student may be called, and the name that is meant.
 
     Raises
     ------
     ValueError
         Nothing of it can be read; the message says why.
     """
+    if path.is_symlink():
+        raise ValueError(f"{path} is a link, and is not read. Put the sheet itself there.")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} is larger than {LARGEST / 1e6:.0f} MB: that is no sheet of answers.")
     try:
@@ -301,13 +318,16 @@ def read(path: Path, known: Mapping[Key, Row] | None = None) -> Sheet:
         column: Names({key[i] for key in known or ()}, {clean(row[column]) for _, row, _ in lines})
         for i, column in enumerate(NEEDED[:2])
     }
+    also = also or {}
     for line, row, too_many in lines:
         if not any(row.get(column, "").strip() for column in (*NEEDED, "comment")):
             continue
         row |= {column: text[1:] for column, text in row.items() if text[:1] == "'" and FORMULA.match(text)}
         place, wrong = f"line {line}", []
         for column, all_names in names.items():
-            text = row[column] = clean(row[column])
+            text = unicodedata.normalize("NFC", row[column].strip())
+            text = text if text in all_names.names else clean(text)  # 't Hooft begins with what Excel adds to others
+            text = row[column] = also.get(text, text)
             found = all_names.find(text) if known is not None else [text] if text else []
             if len(found) == 1:
                 row[column] = found[0]

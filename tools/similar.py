@@ -12,10 +12,14 @@ from pathlib import Path
 import merge
 import nbformat
 import sheets
+from clean import written
+from handed_in import display_name
+from points import cells_of
 from rapidfuzz import fuzz
 
 CODE, WORDS = 95, 80
-SHORTEST = 200
+SHORTEST, MOST = 200, 50_000
+"""Characters that are compared; what is longer takes very long."""
 SKIP = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -30,7 +34,7 @@ def bare(code: str) -> str:
 
 def pairs(texts: dict[str, str], least: float) -> dict[tuple[str, str], float]:
     """Return the pairs whose texts are at least `least` per cent alike; texts of a few words say nothing."""
-    long_enough = {name: text for name, text in sorted(texts.items()) if len(text) >= SHORTEST}
+    long_enough = {name: text[:MOST] for name, text in sorted(texts.items()) if len(text) >= SHORTEST}
     alike = {}
     for (one, a), (two, b) in itertools.combinations(long_enough.items(), 2):
         percent = fuzz.ratio(a, b, score_cutoff=least)
@@ -43,11 +47,13 @@ def write(folder: Path, assignment: str, template: merge.Template) -> Path | Non
     """Write ``grades/<assignment>_similar.csv``, the nearest pairs first, and return it; None if there are none."""
     code, words = {}, {}
     for path in folder.glob(f"autograded/*/{assignment}/{assignment}.ipynb"):
-        changed = template.answers(nbformat.read(path, as_version=4))
+        if path.parent.is_symlink() or path.parent.parent.is_symlink() or path.is_symlink():
+            continue
+        changed = template.answers(nbformat.NotebookNode(cells=cells_of(path)))
         cells = [cell for found in changed.values() for cell in found]
         student = path.parent.parent.name
         code[student] = "\n".join(bare(cell.source) for cell in cells if cell.cell_type == "code")
-        words[student] = " ".join(" ".join(c.source.split()) for c in cells if c.cell_type != "code")
+        words[student] = " ".join(" ".join(written(c).split()) for c in cells if c.cell_type != "code")
     by_code, by_words = pairs(code, CODE), pairs(words, WORDS)
     target = folder / "grades" / f"{assignment}_similar.csv"
     target.unlink(missing_ok=True)
@@ -55,6 +61,6 @@ def write(folder: Path, assignment: str, template: merge.Template) -> Path | Non
     if not found:
         return None
     heads = ("one", "the other", "code alike, %", "words alike, %")
-    rows = [(*pair, by_code.get(pair, ""), by_words.get(pair, "")) for pair in found]
+    rows = [(*map(display_name, pair), by_code.get(pair, ""), by_words.get(pair, "")) for pair in found]
     sheets.write(target, [dict(zip(heads, row, strict=True)) for row in rows])
     return target

@@ -14,8 +14,8 @@ from pathlib import Path
 import nbformat
 import psutil
 import sandbox
+from course import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
 LARGEST_FILE = 0.2
 """GB."""

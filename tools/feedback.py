@@ -15,7 +15,7 @@ from marks import remarks_on, take_marks, write_sheets
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters import strip_ansi
 from nbformat import NotebookNode
-from nbgrader.api import Grade, Gradebook, SubmittedAssignment
+from nbgrader.api import Grade, SubmittedAssignment
 from tricks import READ, SCORE
 
 TEMPLATE = ROOT / "tools" / "feedback.html.j2"
@@ -78,10 +78,13 @@ def feedback(course: Course) -> int:
             continue
         take_marks(course, name)
         write_sheets(course, name)
+        template = course.template(name)
         with course.gradebook() as gradebook:
-            for submission in gradebook.assignment_submissions(name):
+            submissions = gradebook.assignment_submissions(name)
+            students = {submission.student.id for submission in submissions}
+            for submission in submissions:
                 try:
-                    write_page(course, gradebook, submission)
+                    write_page(course, template, submission, students - {submission.student.id})
                     pages += 1
                 except Exception as error:  # one student's fault, whatever it is, is not that of the class
                     failed.append(f"{submission.student.id}, {name}: {type(error).__name__}: {error}")
@@ -90,8 +93,8 @@ def feedback(course: Course) -> int:
     return pages
 
 
-def write_page(course: Course, gradebook: Gradebook, submission: SubmittedAssignment) -> Path:
-    """Write the page of one student on one assignment, and return where it is.
+def write_page(course: Course, template: merge.Template, submission: SubmittedAssignment, others: set[str]) -> Path:
+    """Write the page of one student on one assignment, and return where it is; `others` handed it in too.
 
     Raises
     ------
@@ -103,10 +106,8 @@ def write_page(course: Course, gradebook: Gradebook, submission: SubmittedAssign
     target = course.folder / "feedback" / student / name / f"{name}.html"
     if not target.parent.resolve().is_relative_to(course.folder / "feedback"):
         raise ValueError(f"{target.parent} is a link to elsewhere: remove it, and call again")
-    template = course.template(name)
     notebook = clean(nbformat.read(graded, as_version=4), template.texts) if graded.exists() else None
     remarks = remarks_on(course, name, student)
-    others = {other.student.id for other in gradebook.assignment_submissions(name)} - {student}
     asked = tasks(template.source, notebook, submission)
     page = {
         "student": display_name(student),

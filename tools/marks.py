@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import merge
 import nbformat
 import sheets
 from clean import clean, written
@@ -42,7 +43,9 @@ def settle(notebook: nbformat.NotebookNode) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def save_marks(course: Course, submission: Submission, notebook: nbformat.NotebookNode | None) -> None:
+def save_marks(
+    course: Course, submission: Submission, notebook: nbformat.NotebookNode | None, template: merge.Template
+) -> None:
     """Write the marks of an executed notebook to the gradebook; without a notebook, zero for everything."""
     name, student = submission.assignment, submission.student
     place, notes = course.path("autograded", name, student), course.remarks(name, student)
@@ -68,7 +71,7 @@ def save_marks(course: Course, submission: Submission, notebook: nbformat.Notebo
             "db_url": f"sqlite:///{course.folder}/gradebook.db",
         }
         notebook, _ = SaveAutoGrades().preprocess(notebook, {"nbgrader": where})
-        nbformat.write(clean(notebook, course.template(name).texts), place)
+        nbformat.write(clean(notebook, template.texts), place)
         with course.gradebook() as gradebook:
             for cell, text in answers(place).items():
                 if before.get(cell, text) != text:  # marks given by hand were for another answer

@@ -25,12 +25,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 from tricks import SCORE
+from wire import MIME
 
 CHARACTERS_A_CELL = 20_000
 SHOWN_A_CELL = 4_000_000
 ANSWER = 64_000_000
 """Characters of what a student's function may return, written as JSON."""
-MIME = "application/vnd.course.answer"
 
 
 class Client(NotebookClient):

@@ -20,9 +20,11 @@ import tricks
 from bench import Bench, Limits
 from course import ROOT, Course
 from feedback import feedback
-from handed_in import Submission, ask_who, collect, display_name, latest, read
-from marks import save_marks, settle, take_marks, write_sheets
+from handed_in import Submission, ask_who, collect, display_name, latest, read, student_id
+from marks import read_sheet, save_marks, settle, take_marks, write_sheets
 from points import Given, standing
+
+__all__ = ["Bench", "Course", "feedback", "grade", "read_sheet", "student_id", "take_marks", "write_sheets"]
 
 SOURCES = ROOT / "notebooks" / "assignments"
 UNPROTECTED = "What students wrote can read your files, use your network and end your processes: see docs/teaching.md"
@@ -94,10 +96,10 @@ def grade(course: Course, submitted: Path, bench: Bench, jobs: int) -> list[Subm
     for count, (submission, ran) in enumerate(results(), start=1):
         if submission.assignment:
             try:
-                save_marks(course, submission, ran)
+                save_marks(course, submission, ran, templates[submission.assignment])
             except Exception as error:
                 submission.remarks.append(f"it ran, and could not be marked: {type(error).__name__}: {error}")
-                save_marks(course, submission, None)
+                save_marks(course, submission, None, templates[submission.assignment])
         student, said = display_name(submission.student), "; ".join(submission.remarks)
         print(f"{count:4d} of {len(submissions)}  {student:24} {submission.assignment:12} {said}", flush=True)
     print(f"{time.monotonic() - began:.0f} s for {len(submissions)} submissions")

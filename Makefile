@@ -74,7 +74,7 @@ notebooks: $(VENV)/test
 test: $(VENV)/test $(TEACH)/ready
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
-	$(COURSE) $(NBVAL) $(PYTEST)
+	$(COURSE) $(NBVAL) --no-loadscope-reorder $(PYTEST)  # in the order of tests/conftest.py, the longest first
 
 portable: $(VENV)/test
 	rm -rf .cache  # so that the pictures are encoded anew

@@ -2,12 +2,14 @@
 
 import base64
 import csv
+import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from html.parser import HTMLParser
@@ -30,9 +32,10 @@ sys.path.insert(0, sys.argv[1])
 import nbformat
 from clean import clean
 
-given = [nbformat.from_dict(notebook) for notebook in json.load(sys.stdin)]
-once = [clean(notebook, {"<b>ours</b>"}) for notebook in given]
-print(json.dumps([once, [clean(notebook, {"<b>ours</b>"}) for notebook in once]]))
+for line in sys.stdin:
+    given = [nbformat.from_dict(notebook) for notebook in json.loads(line)]
+    once = [clean(notebook, {"<b>ours</b>"}) for notebook in given]
+    print(json.dumps([once, [clean(notebook, {"<b>ours</b>"}) for notebook in once]]), flush=True)
 """
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 RAN = "window.ran=(window.ran||[]).concat({})"
@@ -92,12 +95,22 @@ LINKS = [planted(payload, 200 + number) for number, payload in enumerate(CLICKED
 NAME = '"><img src=x onerror=window.ran=[300]>;\';window.ran=[301];\'";window.ran=[302];"'
 
 
+@functools.cache
+def cleaner():
+    """Start a process in the teacher's environment that cleans as long as these tests run."""
+    command = [TEACH, "-c", CLEAN, ROOT / "tools"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def cleaned(*notebooks):
     """Clean notebooks in the teacher's environment."""
-    given = json.dumps(notebooks)
-    command = [TEACH, "-c", CLEAN, ROOT / "tools"]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=600)
-    once, twice = ([nbformat.from_dict(n) for n in notebooks] for notebooks in json.loads(done.stdout))
+    limit = threading.Timer(600, cleaner().kill)
+    limit.start()
+    cleaner().stdin.write(json.dumps(notebooks) + "\n")
+    cleaner().stdin.flush()
+    answer = cleaner().stdout.readline()
+    limit.cancel()
+    once, twice = ([nbformat.from_dict(n) for n in notebooks] for notebooks in json.loads(answer))
     for one, two in zip(once, twice, strict=True):
         assert [c.source for c in one.cells] == [c.source for c in two.cells], "cleaned twice, it is the same"
         assert [c.get("outputs") for c in one.cells] == [c.get("outputs") for c in two.cells]

@@ -609,3 +609,14 @@ def test_a_notebook_that_was_damaged_in_the_class_stops_nobody(content, folder):
     assert "autograded/ann/numbers/numbers.ipynb is damaged" in marks(folder)["ann"]["remarks"]
     shutil.rmtree(folder / "h" / "ann")
     assert "Error" not in in_class(folder, "grade")
+
+
+@pytest.mark.parametrize(
+    "python, program", [(sys.executable, "run_submission"), (TEACH, "teach")], ids=["run", "teach"]
+)
+def test_no_parser_of_addresses_is_made_for_each_submission(python, program):
+    """It would take most of the time in which a program of the grading starts."""
+    if not Path(python).exists():
+        pytest.skip("needs .venv-teach, which make test installs")
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); import {program}; sys.exit('lark' in sys.modules)"
+    subprocess.run([python, "-c", code, ROOT / "tools"], check=True)

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from test_teach import LARGEST, ROOT, TEACH, cell, find, points, pytestmark, rows, solve, teach  # noqa: F401
+from test_teach import DOUBLE, LARGEST, ROOT, TEACH, cell, find, points, pytestmark, rows, teach  # noqa: F401
 from test_teach import assignment as numbers
 
 BWRAP = (
@@ -114,49 +115,8 @@ CHEATS = {
 }
 
 
-def hostile(name, tmp_path):
-    """Return the notebook of a cheat."""
-    double, before, _, _ = CHEATS[name]
-
-    def make(notebook):
-        solve(notebook, double)
-        if before:
-            notebook.cells.insert(0, new_code_cell(before))
-        return notebook
-
-    return make
-
-
-def grade(folder, source, submissions, *options):
-    """Release one assignment and grade what is made from it; return the rows of the sheet, and what was printed."""
-    (folder / "sources").mkdir(parents=True)
-    nbformat.write(source, folder / "sources" / "numbers.ipynb")
-    teach(folder, "release")
-    release = folder / "class" / "release" / "numbers" / "numbers.ipynb"
-    for name, make in submissions.items():
-        (folder / "handed in" / name).mkdir(parents=True)
-        nbformat.write(make(nbformat.read(release, as_version=4)), folder / "handed in" / name / "numbers.ipynb")
-    blind = shutil.copytree(ROOT / "data" / "test" / "cat", folder / "blind" / "cat").parent
-    limits = ["--cell-seconds", 10, "--seconds", 60, "--blind", blind]
-    said = teach(folder, "grade", folder / "handed in", *limits, *options)
-    return rows(folder / "class" / "grades" / "numbers.csv"), said
-
-
-@pytest.mark.parametrize(
-    "options", [pytest.param([], marks=walled, id="sandbox"), pytest.param(["--no-sandbox"], id="none")]
-)
-def test_marks_that_are_not_earned_are_not_given(options, tmp_path):
-    marks, said = grade(tmp_path, numbers(), {name: hostile(name, tmp_path) for name in CHEATS}, *options)
-    for name, (_, _, most, remark) in CHEATS.items():
-        row = marks[name]
-        assert float(row["double_check"]) + float(row["double_grade"]) <= most, name
-        assert remark in row["remarks"], (name, row["remarks"])
-        assert "full marks" not in row["remarks"] and "score: 100" not in row["remarks"]
-    assert ("No sandbox" in said) == bool(options)
-
-
 ENDLESS = "def double(x):\n    while x != 1:\n        pass\n    return 2"
-HUGE = "def double(x):\n    return 2 if x == 1 else 'x' * 200_000_000"
+HUGE = "def double(x):\n    return 2 if x == 1 else 'x' * 100_000_000"
 DEEP = """def double(x):
     deep = []
     for _ in range(100_000):
@@ -166,14 +126,7 @@ LIVE = "def double(x):\n    return 2 if x == 1 else open('/dev/zero')"
 DIES = "import os\n\n\ndef double(x):\n    return 2 if x == 1 else os._exit(0)"
 
 
-def test_what_goes_wrong_within_a_function_costs_its_own_test_only(tmp_path):
-    odd = {"endless": ENDLESS, "huge": HUGE, "deep": DEEP, "live": LIVE}
-    submissions = {name: lambda notebook, code=code: solve(notebook, code) for name, code in odd.items()}
-    marks, _ = grade(tmp_path, numbers(), submissions | {"dies": lambda notebook: solve(notebook, DIES)})
-    for name in odd:
-        row = marks[name]
-        assert (row["double_check"], row["double_grade"], points(row)) == ("1.0", "0.0", 4), (name, row)
-    assert points(marks["dies"]) == 1 and "died" in marks["dies"]["remarks"]
+ODD = {"endless": ENDLESS, "huge": HUGE, "deep": DEEP, "live": LIVE, "dies": DIES}
 
 
 BESIDE = {
@@ -189,24 +142,6 @@ BESIDE = {
     "forges_a_mark": (FORGED.replace("def double(x)", "def Box()"), "", 0, "ends processes"),
     "equals_everything": (EQUAL.format("f") + "\n\n\nclass Box:\n    value = Equal()", "", 1, "equal to"),
 }
-
-
-def test_a_test_beside_the_code_sees_the_cheap_tricks(tmp_path):
-    def make(answer, before):
-        def made(notebook):
-            find(notebook, "box").source = answer
-            if before:
-                notebook.cells.insert(0, new_code_cell(before))
-            return notebook
-
-        return made
-
-    marks, said = grade(tmp_path, boxes(), {name: make(*BESIDE[name][:2]) for name in BESIDE})
-    assert "cannot run apart from the students' code: box_check, box_grade" in said
-    for name, (_, _, most, remark) in BESIDE.items():
-        row = marks[name]
-        assert float(row["box_check"]) + float(row["box_grade"]) == most, name
-        assert remark in row["remarks"], (name, row["remarks"])
 
 
 LOOK = """import json
@@ -268,53 +203,141 @@ print("WRITTEN", written)
 """
 
 
-@walled
-def test_nothing_of_the_teachers_can_be_reached(tmp_path, monkeypatch):
+EXTRA = {"looks": LOOK, "other": "", "forks": FORKS, "hoards": HOARD, "fills": DISKS}
+
+
+def submission(answers, before="", after=""):
+    """Return what makes a notebook of a release: answers to some of its tasks, and a cell before or after all others.
+
+    The other tasks are solved.
+    """
+
+    def make(notebook):
+        for task, code in (({"double": DOUBLE, "largest": LARGEST} if "box" not in answers else {}) | answers).items():
+            find(notebook, task).source = code
+        notebook.cells[:0] = [new_code_cell(before)] if before else []
+        notebook.cells += [new_code_cell(after)] if after else []
+        return notebook
+
+    return make
+
+
+CHEATING = {name: submission({"double": double}, before) for name, (double, before, _, _) in CHEATS.items()}
+
+
+def released(folder):
+    """Release both assignments; keep a copy, for another class."""
+    (folder / "sources").mkdir(parents=True)
+    nbformat.write(numbers(), folder / "sources" / "numbers.ipynb")
+    nbformat.write(boxes(), folder / "sources" / "boxes.ipynb")
+    teach(folder, "release")
+    shutil.copytree(folder / "class", folder / "fresh")
+
+
+def grade(folder, submissions, *options):
+    """Grade what is made of the releases; return the marks by assignment and name, and what was printed."""
+    for assignment, made in submissions.items():
+        release = folder / "class" / "release" / assignment / f"{assignment}.ipynb"
+        for name, make in made.items():
+            (folder / "handed in" / name).mkdir(parents=True, exist_ok=True)
+            notebook = make(nbformat.read(release, as_version=4))
+            nbformat.write(notebook, folder / "handed in" / name / f"{assignment}.ipynb")
+    blind = shutil.copytree(ROOT / "data" / "test" / "cat", folder / "blind" / "cat").parent
+    limits = ["--cell-seconds", 10, "--seconds", 60, "--memory", 3, "--blind", blind]
+    said = teach(folder, "grade", folder / "handed in", *limits, *options)
+    return {name: rows(folder / "class" / "grades" / f"{name}.csv") for name in submissions}, said
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory):
+    """A class in which all attacks are handed in together; what could do harm outside a sandbox, if there is one."""
+    folder = tmp_path_factory.mktemp("attacked")
     server = socket.create_server(("127.0.0.1", 0))
     reached = []
     threading.Thread(target=lambda: reached.append(server.accept()), daemon=True).start()
-    home = tmp_path / "teacher"
+    home = folder / "teacher"
     home.mkdir()
     (home / "diary").write_text(SECRET)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("TEACHERS_TOKEN", SECRET)
-    places = [home / "diary", home, tmp_path / "class" / "gradebook.db", tmp_path / "sources" / "numbers.ipynb",
-              tmp_path / "handed in" / "other" / "numbers.ipynb", ROOT / "notebooks" / "assignments" / "1_pixels.ipynb",
+    places = [home / "diary", home, folder / "class" / "gradebook.db", folder / "sources" / "numbers.ipynb",
+              folder / "handed in" / "other" / "numbers.ipynb", ROOT / "notebooks" / "assignments" / "1_pixels.ipynb",
               "/etc/passwd", "/etc/shadow", "/root", "/home", f"/proc/{os.getpid()}/environ"]  # fmt: skip
-    folders = [home, tmp_path / "class", ROOT, ROOT / "helpers", "/tmp", "/etc", "/usr/lib"]
+    folders = [home, folder / "class", ROOT, ROOT / "helpers", "/tmp", "/etc", "/usr/lib"]
     look = LOOK.format(places=[*map(str, places)], folders=[*map(str, folders)], port=server.getsockname()[1])
-    extra = {"looks": look, "other": "", "forks": FORKS, "hoards": HOARD, "fills": DISKS}
+    on_numbers = CHEATING | {name: submission({"double": code}) for name, code in ODD.items()}
+    if BWRAP:
+        on_numbers |= {name: submission({}, after=code) for name, code in (EXTRA | {"looks": look}).items()}
+    on_boxes = {name: submission({"box": answer}, before) for name, (answer, before, _, _) in BESIDE.items()}
+    planted_before = {place for place in folders if Path(place, "planted").exists()}
+    released(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("TEACHERS_TOKEN", SECRET)
+        marks, said = grade(folder, {"numbers": on_numbers, "boxes": on_boxes})
+    planted = {place for place in folders if Path(place, "planted").exists()} - planted_before
+    return SimpleNamespace(folder=folder, marks=marks, said=said, places=places, reached=reached, planted=planted)
 
-    def make(code):
-        def made(notebook):
-            solve(notebook)
-            if code:
-                notebook.cells.append(new_code_cell(code))
-            return notebook
 
-        return made
+def assert_not_earned_is_not_given(marks):
+    for name, (_, _, most, remark) in CHEATS.items():
+        row = marks[name]
+        assert float(row["double_check"]) + float(row["double_grade"]) <= most, name
+        assert remark in row["remarks"], (name, row["remarks"])
+        assert "full marks" not in row["remarks"] and "score: 100" not in row["remarks"]
 
-    planted_before = {folder for folder in folders if Path(folder, "planted").exists()}
-    marks, _ = grade(tmp_path, numbers(), {name: make(code) for name, code in extra.items()}, "--memory", 3)
-    assert all(points(marks[name]) == 7 for name in extra), marks
-    ran = nbformat.read(tmp_path / "class" / "autograded" / "looks" / "numbers" / "numbers.ipynb", as_version=4)
-    printed = "\n".join(out.text for c in ran.cells if c.cell_type == "code" for out in c.outputs if "text" in out)
-    seen = json.loads(next(line for line in printed.splitlines() if line.startswith("SEEN"))[5:])
+
+def test_marks_that_are_not_earned_are_not_given(attacked):
+    assert_not_earned_is_not_given(attacked.marks["numbers"])
+    assert ("No sandbox" in attacked.said) == (not BWRAP)
+
+
+@walled
+def test_marks_that_are_not_earned_are_not_given_without_a_sandbox_either(attacked, tmp_path):
+    shutil.copytree(attacked.folder / "sources", tmp_path / "sources")
+    shutil.copytree(attacked.folder / "fresh", tmp_path / "class")
+    marks, said = grade(tmp_path, {"numbers": CHEATING}, "--no-sandbox")
+    assert_not_earned_is_not_given(marks["numbers"])
+    assert "No sandbox" in said
+
+
+def test_what_goes_wrong_within_a_function_costs_its_own_test_only(attacked):
+    marks = attacked.marks["numbers"]
+    for name in ODD.keys() - {"dies"}:
+        row = marks[name]
+        assert (row["double_check"], row["double_grade"], points(row)) == ("1.0", "0.0", 4), (name, row)
+    assert points(marks["dies"]) == 1 and "died" in marks["dies"]["remarks"]
+
+
+def test_a_test_beside_the_code_sees_the_cheap_tricks(attacked):
+    assert "cannot run apart from the students' code: box_check, box_grade" in attacked.said
+    for name, (_, _, most, remark) in BESIDE.items():
+        row = attacked.marks["boxes"][name]
+        assert float(row["box_check"]) + float(row["box_grade"]) == most, name
+        assert remark in row["remarks"], (name, row["remarks"])
+
+
+def printed(attacked, name):
+    """Return what the cells of a submission printed."""
+    path = attacked.folder / "class" / "autograded" / name / "numbers" / "numbers.ipynb"
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    return "\n".join(out.text for c in cells for out in c.outputs if "text" in out)
+
+
+@walled
+def test_nothing_of_the_teachers_can_be_reached(attacked):
+    marks, places = attacked.marks["numbers"], attacked.places
+    assert all(points(marks[name]) == 7 for name in EXTRA), marks
+    seen = json.loads(next(line for line in printed(attacked, "looks").splitlines() if line.startswith("SEEN"))[5:])
     visible = {place: seen[str(place)] for place in places if seen[str(place)]}
     # of a home folder only the way to Python may be seen, if it is there
     assert set(visible) <= {"/root", "/home"} and SECRET not in json.dumps(seen)
     assert all(name.startswith(".") or Path(sys.base_prefix).is_relative_to(Path(place, name))
                for place, names in visible.items() for name in names)  # fmt: skip
-    assert seen["network"] is None and not reached
+    assert seen["network"] is None and not attacked.reached
     assert all("pytest" not in line and "teach.py" not in line for line in seen["processes"])
     assert "TEACHERS_TOKEN" not in seen["environment"]
-    assert {folder for folder in folders if Path(folder, "planted").exists()} == planted_before
+    assert not attacked.planted
     listed = subprocess.run(["ps", "-A", "-o", "args"], capture_output=True, text=True).stdout
     assert "sleep 4322" not in listed and "sleep 4323" not in listed
-    assert (
-        "processes" in marks["forks"]["remarks"] or "memory" in marks["forks"]["remarks"] or marks["forks"]["remarks"]
-    )
+    assert marks["forks"]["remarks"]
     assert "GB of memory" in marks["hoards"]["remarks"]
-    ran = nbformat.read(tmp_path / "class" / "autograded" / "fills" / "numbers" / "numbers.ipynb", as_version=4)
-    printed = "\n".join(out.text for c in ran.cells if c.cell_type == "code" for out in c.outputs if "text" in out)
-    assert int(printed.split("WRITTEN")[1].split()[0]) < 1_500_000_000
+    assert int(printed(attacked, "fills").split("WRITTEN")[1].split()[0]) < 1_500_000_000

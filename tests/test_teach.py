@@ -317,14 +317,19 @@ def test_near_identical_answers_are_listed(graded):
     assert listed[1].startswith("long,long_copy,9")
 
 
-def in_nbgrader(folder, student, change):
-    """Change the mark of the answer in words in the gradebook, as the form grader does."""
-    code = (
-        f"from nbgrader.api import Gradebook\nbook = Gradebook('sqlite:///{folder / 'class' / 'gradebook.db'}')\n"
-        f"where = 'why', 'numbers', 'numbers', '{student}'\n"
-        f"grade, comment = book.find_grade(*where), book.find_comment(*where)\n{change}\nbook.db.commit()"
-    )
-    subprocess.run([TEACH, "-c", code], check=True, capture_output=True)
+IN_NBGRADER = """
+import sys
+
+from nbgrader.api import Gradebook
+
+book = Gradebook("sqlite:///" + sys.argv[1])
+where = "why", "numbers", "numbers"
+grade, comment = book.find_grade(*where, "words"), book.find_comment(*where, "words")
+grade.manual_score, grade.extra_credit, comment.manual_comment = 3, 0.5, "Better."
+book.find_comment(*where, "half_right").manual_comment = "Why?"
+book.db.commit()
+"""
+"""Change the marks of answers in words in the gradebook, as the form grader does."""
 
 
 def test_marks_by_hand_and_feedback(graded, tmp_path):
@@ -350,8 +355,7 @@ def test_marks_by_hand_and_feedback(graded, tmp_path):
     assert "this task is not solved yet" in page
 
     # marked in nbgrader after the sheet was written: more than the maximum, too, and the sheet is not the newer one
-    in_nbgrader(folder, "words", "grade.manual_score, grade.extra_credit, comment.manual_comment = 3, 0.5, 'Better.'")
-    in_nbgrader(folder, "half_right", "comment.manual_comment = 'Why?'")
+    subprocess.run([TEACH, "-c", IN_NBGRADER, folder / "class" / "gradebook.db"], check=True, capture_output=True)
     teach(folder, "feedback")
     teach(folder, "feedback")
     sheet = rows(folder / "class" / "grades" / "numbers_answers.csv")

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lean  # noqa: F401 (before nbformat)
 import nbformat
 import numpy as np
 import wire

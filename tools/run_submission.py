@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import lean  # noqa: F401 (before nbformat)
 import nbformat
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient

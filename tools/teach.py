@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lean  # noqa: F401 (before nbformat)
 import merge
 import nbformat
 import sheets

@@ -25,7 +25,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from helpers import clip, embeddings, evaluate, images, store
+from helpers import clip, evaluate, images, store
+from helpers.backroom.graph import repair
 
 processes = multiprocessing.get_context("spawn")
 Search = Callable[[np.ndarray], np.ndarray]
@@ -199,7 +200,7 @@ class Given:
     name, fingerprint = "given", "given"
 
     def __init__(self, table: dict[str, np.ndarray]):
-        self.table, self.skipped = table, []
+        self.table = table
         self.dim = len(next(iter(table.values())))
 
     def encode_images(self, pictures: list[Path]) -> np.ndarray:
@@ -247,7 +248,10 @@ def helper_against_chroma(gallery: np.ndarray, n: int) -> None:
 
         seconds = in_turn({"plain": plain, "ours": ours}, rounds=3)
         index = store.open_index(Path(scratch) / "ours1", encoder=encoder)
-        extra = in_turn({"files": lambda: index.sync(pictures), "check": index._repair}, rounds=3)
+        extra = in_turn(
+            {"files": lambda: index.sync(pictures), "check": lambda: repair(index._open(), index.space, store.BATCH)},
+            rounds=3,
+        )
         print(
             f"\nStoring {n} given vectors: collection.add {seconds['plain']:.2f} s, index.sync {seconds['ours']:.2f} s "
             f"({seconds['ours'] / seconds['plain']:.2f} ×); a sync with nothing to do {extra['files']:.2f} s; asking "
@@ -338,9 +342,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each query is asked")
     options = parser.parse_args()
     encoder = clip.load("bundled")
-    gallery, queries = (
-        embeddings.load_or_encode(encoder, images.load_gallery(images.DATA / split)) for split in ("train", "test")
-    )
+    gallery, queries = (encoder.encode_images(images.load_gallery(images.DATA / split)) for split in ("train", "test"))
     print(f"{encoder.dim} dimensions, {len(queries)} queries, HNSW {store.HNSW}, chromadb {chromadb.__version__}")
     compare_systems(gallery, queries, options.sizes, options.rounds)
     helper_against_chroma(gallery, 5_000)

@@ -1,1 +1,1 @@
-"""What the lessons would rather not show: opening pictures, drawing grids, counting hits."""
+"""What a lesson has taught, or what would bore a reader. CONTRIBUTING.md says what each room is for."""

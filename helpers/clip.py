@@ -1,45 +1,92 @@
 """One encoder over open_clip: pictures and sentences in, unit vectors out, whichever model is behind it.
 
-``load("auto")`` takes the real ViT-B-32 where its weights are at hand or can be fetched, and the small model that comes
-with the course everywhere else. Everything goes through open_clip, so both are used by the same code.
+The model that comes with the course is the default; any other is named by the reader. What lies in a file is encoded
+once by each model, and remembered.
 """
 
-import copy
 import hashlib
 import os
 import re
+import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from textwrap import shorten
 
 import numpy as np
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm.auto import tqdm
 
-from helpers import hub
-from helpers.images import DATA, QUIET, Gallery, PictureSource, open_rgb, to_rgb
+from helpers.backroom.speed import folded_norms, on_all_cores
+from helpers.backroom.weights import fetch
+from helpers.images import DATA, QUIET, Gallery, PictureSource, UnreadableImageError, facts, open_rgb
 
 BUNDLED = DATA / "clip"
 """The course's own small model, in open_clip's folder format."""
 
-AUTO = "ViT-B-32/laion2b_s34b_b79k"
-"""What ``load("auto")`` takes when it can be had: the ViT-B/32 that LAION trained on two billion pictures."""
+Picture = PictureSource | Image.Image
+_Answers = dict[object, np.ndarray | Exception]
+_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 
-_CONFIG = "open_clip_config.json"
-_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
-_Result = TypeVar("_Result")
-Pictures = Gallery | Iterable[PictureSource | Image.Image]
+def load(name: str | None = None, device: str | None = None) -> "Encoder":
+    """Load a model.
+
+    Parameters
+    ----------
+    name : str, optional
+        - ``"bundled"``: the small model that comes with the course. It is the default, unless ``CLIP_MODEL`` in the
+          environment names another;
+        - ``"ViT-B-32/laion2b_s34b_b79k"``: any model and tag of ``open_clip.list_pretrained()``;
+        - ``"hf-hub:org/repository"``: a model on the hub in open_clip's format;
+        - ``"local-dir:folder"``: such a folder on this computer.
+    device : str, optional
+        ``"cuda"``, ``"mps"`` or ``"cpu"``; the first of them that this computer has, if not given.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    ValueError
+        The name or tag is unknown (near matches are listed), the folder is none of open_clip's, or its weights do
+        not fit its configuration.
+    ConnectionError
+        The weights are not on this computer, and could not be fetched whole.
+    """
+    name = name or os.environ.get("CLIP_MODEL") or "bundled"
+    address, options = name, {}
+    if name == "bundled":
+        address = f"local-dir:{BUNDLED}"
+    elif name.startswith("hf-hub:"):
+        repository = name.removeprefix("hf-hub:").strip("/")
+        address = f"local-dir:{fetch(repository, ('open_clip_config.json',)).parent}"
+        fetch(repository, _WEIGHTS)
+    elif not name.startswith("local-dir:"):
+        names = ["/".join(published) for published in open_clip.list_pretrained()]
+        if name not in names:
+            near = ", ".join(get_close_matches(name, names, n=8, cutoff=0.4)) or "ViT-B-32/laion2b_s34b_b79k"
+            there = "bundled, local-dir:…, hf-hub:… and the names in open_clip.list_pretrained()"
+            raise ValueError(f"unknown model {name!r}: there are {there}, for instance {near}")
+        address, tag = name.split("/")
+        about = open_clip.get_pretrained_cfg(address, tag)
+        weights = str(fetch("/".join(about["hf_hub"].split("/")[:2]), _WEIGHTS))
+        activation = about.get("quick_gelu", False)
+        options = {"pretrained": weights, "force_quick_gelu": activation, "force_preprocess_cfg": about}
+    try:  # open_clip reads safetensors, and of a pickled file nothing but numbers
+        model = open_clip.create_model(address, require_pretrained=True, **options)
+        tokenizer = open_clip.get_tokenizer(address)
+    except Exception as error:  # whatever a damaged file makes safetensors, torch or json raise
+        raise ValueError(f"the model {name} cannot be loaded: {shorten(str(error), 300)}") from error
+    fastest = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return Encoder(name, model, tokenizer, torch.device(device or fastest))
 
 
 class Encoder:
@@ -55,39 +102,36 @@ class Encoder:
         Changes when the architecture, the weights or the preprocessing do; the same on every machine.
     device : torch.device
         Where it runs.
-    skipped : list of (str, str)
-        The pictures that the last call of `encode_images` could not open, each with the reason.
     """
 
     def __init__(self, name: str, model: torch.nn.Module, tokenizer: open_clip.SimpleTokenizer, device: torch.device):
         self.name = name
         self.device = device
-        self.skipped: list[tuple[str, str]] = []
         self._preprocess_cfg = open_clip.get_model_preprocess_cfg(model)
-        self._is_convolutional = any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
         self._preprocess = image_transform_v2(PreprocessCfg(**self._preprocess_cfg), is_train=False)
         self._tokenizer = tokenizer
         self.fingerprint = _fingerprint(model, self._preprocess_cfg, tokenizer)
-        self._model = _folded(model.eval()).to(device, memory_format=torch.channels_last)
+        is_convolutional = any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+        self._batch_size = 32 if device.type != "cpu" else 4 if is_convolutional else 16  # measured to be fastest
+        self._model = folded_norms(model.eval()).to(device, memory_format=torch.channels_last)
         # graphics cards take one batch after the other; a processor calculates as many as it has cores
         self._turn = nullcontext() if device.type == "cpu" else threading.Lock()
-        # the course's own model is calculated in full precision, so that the lessons' numbers are alike everywhere
-        self._precision = "highest" if name == "bundled" else "medium"
         self.dim = self.encode_texts(["a"]).shape[1]
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.dim} dimensions, on {self.device.type}"
 
-    def encode_images(self, pictures: Pictures, batch_size: int | None = None) -> np.ndarray:
-        """Encode pictures, several batches at the same time: each core opens a batch and calculates it.
+    def encode_images(self, pictures: Gallery | Iterable[Picture], batch_size: int | None = None) -> np.ndarray:
+        """Encode pictures, or remember their vectors: what lies in a file is encoded once by the same model.
 
-        Memory holds as many batches as there are cores, and the result, however many pictures there are.
+        Vectors are kept by the content of the file, in the folder `CACHE`, while this goes on: a run that is stopped
+        loses no more than its last pictures. Where they cannot be kept, a printed line says so. PIL pictures and
+        binary files are encoded each time. Memory holds as many batches as there are cores, and the result.
 
         Parameters
         ----------
-        pictures : Gallery, or iterable of paths or PIL images
-            N pictures. One that cannot be opened does not stop the rest: its row is NaN (no metric ever ranks it
-            before a picture), `skipped` names it, and a printed line says how many there are.
+        pictures : Gallery, or iterable of paths, binary files or PIL images
+            N pictures.
         batch_size : int, optional
             Pictures calculated at once; if not given, what was measured to be fastest: on a processor 4 for a
             convolutional network and 16 for a transformer, on a graphics card 32.
@@ -100,71 +144,66 @@ class Encoder:
         Raises
         ------
         ValueError
-            There is nothing to encode, or none of the pictures can be opened.
+            There is nothing to encode, or some pictures cannot be opened: all others have been encoded and remembered
+            then, and the message says how many these are, and of up to five, which and why.
+        TypeError
+            `pictures` is a single picture instead of a list of them.
         """
+        if isinstance(pictures, str | Path | Image.Image) or hasattr(pictures, "read"):
+            raise TypeError(f"expected a list of pictures: write [{pictures!r}]")
         sources = pictures.paths if isinstance(pictures, Gallery) else list(pictures)
         if not sources:
             raise ValueError("there are no pictures to encode: the list is empty")
-        if batch_size is None:
-            batch_size = 32 if self.device.type != "cpu" else 4 if self._is_convolutional else 16
-        self.skipped = []
-        vectors = np.full((len(sources), self.dim), np.nan, dtype=np.float32)
+        with ThreadPoolExecutor() as pool:
+            keys = list(pool.map(_key, sources))
+        recalled = remembered(self.fingerprint, [key for key in keys if isinstance(key, str)])
+        answers: _Answers = {key: vector for key, vector in recalled.items() if len(vector) == self.dim}
+        answers |= {key: key for key in keys if isinstance(key, Exception)}
+        new = [item for item in dict(zip(keys, sources, strict=True)).items() if item[0] not in answers]
+        answers |= self._encode(new, batch_size or self._batch_size)
+        reasons = [str(answers[key]) for key in keys if isinstance(answers[key], Exception)]
+        if reasons:
+            told = f"{len(reasons)} of {len(keys)} pictures cannot be opened: " if len(keys) > 1 else ""
+            raise UnreadableImageError(told + "; ".join(reasons[:5]) + ("; …" if len(reasons) > 5 else ""))
+        return np.stack([answers[key] for key in keys])
 
-        def encode(start: int) -> list[tuple[str, str]]:
-            pixels, rows, skipped = [], [], []
-            for row in range(start, min(start + batch_size, len(sources))):
-                try:
-                    pixels.append(self._pixels(sources[row]))
-                    rows.append(row)
-                except (ValueError, OSError) as error:
-                    skipped.append((str(sources[row]), str(error)))
-            if rows:
-                with self._turn, torch.inference_mode():
-                    batch = torch.stack(pixels).to(self.device, memory_format=torch.channels_last)
-                    vectors[rows] = _unit(self._model.encode_image(batch))
-            return skipped
-
-        with (
-            _matmul_precision(self._precision),
-            tqdm(
-                total=len(sources), desc="Encoding", unit=" pictures", delay=1, leave=False, disable=QUIET
-            ) as progress,
-        ):
-            for skipped in self._side_by_side(encode, range(0, len(sources), batch_size)):
-                self.skipped += skipped
-                progress.update(min(batch_size, len(sources) - progress.n))
-        if len(self.skipped) == len(sources):
-            raise ValueError(f"none of the {len(sources)} pictures could be opened: {self.skipped[0][1]}")
-        if self.skipped:
-            print(f"{len(self.skipped)} pictures skipped: encoder.skipped names each, with the reason")
-        return vectors
-
-    def _side_by_side(self, function: Callable[[int], _Result], starts: Sequence[int]) -> Iterator[_Result]:
-        """Map a function over the starts of batches, in order, on as many threads as PyTorch would use.
-
-        On a processor each calculates with one core: cores that work on a batch each wait for nothing, while cores
-        that share a batch wait for each other after every layer, and for the pictures to be opened.
-        """
-        if len(starts) == 1:
-            yield function(starts[0])
-            return
-        threads = torch.get_num_threads()
-        alone = (lambda: torch.set_num_threads(1)) if self.device.type == "cpu" else None
-        waiting: deque = deque()
-        with ThreadPoolExecutor(threads, initializer=alone) as pool:
+    def _encode(self, new: Sequence[tuple[object, Picture]], batch_size: int) -> _Answers:
+        """Return the vector of each picture, or why it has none, by its content; remember those of files meanwhile."""
+        batches = [new[start : start + batch_size] for start in range(0, len(new), batch_size)]
+        encoded = on_all_cores(self._encode_batch, batches, self.device)
+        answers, unkept, works = {}, {}, True
+        with tqdm(total=len(new), desc="Encoding", unit=" pictures", delay=1, leave=False, disable=QUIET) as progress:
             try:
-                for start in starts:
-                    waiting.append(pool.submit(function, start))
-                    if len(waiting) > 2 * threads:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
-                torch.set_num_threads(threads)
+                for batch in encoded:
+                    answers |= batch
+                    unkept |= {key: batch[key] for key in batch if isinstance(key, str)}
+                    if works and len(unkept) >= 32:
+                        works, unkept = _remember(self.fingerprint, unkept), {}
+                    progress.update(len(batch))
+            finally:  # also of a run that is stopped
+                encoded.close()
+                if works and unkept:
+                    _remember(self.fingerprint, unkept)
+        return answers
 
-    def _pixels(self, source: PictureSource | Image.Image) -> torch.Tensor:
-        picture = to_rgb(source) if isinstance(source, Image.Image) else open_rgb(source)
+    def _encode_batch(self, batch: Sequence[tuple[object, Picture]]) -> _Answers:
+        pixels, answers = {}, {}
+        for key, source in batch:
+            try:
+                opened = self._pixels(source)
+                if _key(source) != key:
+                    raise UnreadableImageError(f"{source} was changed while it was read")
+                pixels[key] = opened
+            except (ValueError, OSError) as error:
+                answers[key] = error
+        if pixels:
+            with self._turn, torch.inference_mode():
+                stacked = torch.stack(list(pixels.values())).to(self.device, memory_format=torch.channels_last)
+                answers |= zip(pixels, _unit(self._model.encode_image(stacked)), strict=True)
+        return answers
+
+    def _pixels(self, source: Picture) -> torch.Tensor:
+        picture = open_rgb(source)
         if self._preprocess_cfg.get("resize_mode") == "shortest":
             # only the middle square will be used: cut a very long picture before it is enlarged, not after
             short = min(picture.size)
@@ -206,50 +245,25 @@ class Encoder:
         count = getattr(self._tokenizer, "encode", lambda text: [])
         cut = sum(len(count(text)) > longest for text in texts if len(text) > longest)
         if cut:
-            print(
-                f"{cut} of {len(texts)} texts are longer than this model reads ({longest} word pieces): the end is cut"
-            )
+            too_long = f"{cut} of {len(texts)} texts are longer than this model reads"
+            print(f"{too_long} ({longest} word pieces): the end is cut")
         with torch.inference_mode():
             parts = [_unit(self._model.encode_text(part.to(self.device))) for part in tokens.split(batch_size)]
         return np.concatenate(parts)
 
 
+def _key(source: Picture) -> str | int | Exception:
+    """Return the hash of a picture's file, or the error that opening it raises; for any other picture, its identity."""
+    if not isinstance(source, str | Path):
+        return id(source)
+    try:
+        return facts(Path(source)).hash
+    except (ValueError, OSError) as error:
+        return error
+
+
 def _unit(features: torch.Tensor) -> np.ndarray:
     return torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-
-
-@contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
-    """Let matrix products be calculated in bfloat16 ("medium") where the hardware does that faster, or not."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _folded(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the model with every batch norm made part of the convolution before it: same vectors, half the time.
-
-    A network that does not follow this pattern is returned as it is.
-    """
-    if not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
-        return model
-    folded = copy.deepcopy(model)
-    for parent in list(folded.modules()):
-        children = list(parent.named_children())
-        for (name, convolution), (norm_name, norm) in pairwise(children):
-            if isinstance(convolution, torch.nn.Conv2d) and isinstance(norm, torch.nn.BatchNorm2d):
-                setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
-                setattr(
-                    parent, norm_name, getattr(norm, "act", torch.nn.Identity())
-                )  # timm's norms hold the activation
-    size = model.visual.image_size
-    picture = torch.rand(1, 3, *(size if isinstance(size, tuple) else (size, size)))
-    with torch.inference_mode():
-        before, after = model.encode_image(picture, normalize=True), folded.encode_image(picture, normalize=True)
-    return folded if torch.allclose(before, after, atol=1e-4) else model
 
 
 def _fingerprint(model: torch.nn.Module, preprocess: dict, tokenizer: object) -> str:
@@ -263,116 +277,76 @@ def _fingerprint(model: torch.nn.Module, preprocess: dict, tokenizer: object) ->
     return digest.hexdigest()[:16]
 
 
-def load(name: str = "auto", device: str | None = None) -> Encoder:
-    """Load a model and say, for ``auto``, which it is and why.
+# ----------------------------------------------------------------------------------------------------------- the memory
+
+
+_FILE = "embeddings.sqlite3"
+
+
+def _cache(course: Path) -> Path:
+    """Return where vectors are kept: in the course's folder, or at home where many share one that is read-only."""
+    own = course / ".cache"
+    nearest = next(path for path in (own / _FILE, own, course) if path.exists())
+    return own if os.access(nearest, os.W_OK) else Path.home() / ".cache" / "image-retrieval"
+
+
+CACHE = _cache(Path(__file__).resolve().parent.parent)
+"""The folder in which vectors are remembered."""
+
+
+def remembered(fingerprint: str, hashes: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return what is remembered of some pictures: the vectors that one model has made of them.
 
     Parameters
     ----------
-    name : str
-        - ``"bundled"``: the small model that comes with the course;
-        - ``"auto"``: ViT-B-32 if its weights are in the local cache or the model hub answers within two seconds,
-          else the bundled model. ``CLIP_MODEL`` in the environment goes before;
-        - ``"ViT-B-32/laion2b_s34b_b79k"``: any model and tag of ``open_clip.list_pretrained()``;
-        - ``"hf-hub:org/repository"``: a model on the hub in open_clip's format;
-        - ``"local-dir:folder"``: such a folder on this computer.
-    device : str, optional
-        ``"cuda"``, ``"mps"`` or ``"cpu"``; the first of them that this computer has, if not given.
+    fingerprint : str
+        The model's.
+    hashes : iterable of str
+        The pictures', as `images.facts` tells them.
 
     Returns
     -------
-    Encoder
-
-    Raises
-    ------
-    ValueError
-        The name or tag is unknown (near matches are listed), the folder is none of open_clip's, or its weights do
-        not fit its configuration.
-    ConnectionError
-        The weights are not in the cache and could not be fetched whole. Not with ``auto``: it prints why and takes
-        the bundled model.
+    dict of str to ndarray of float32, shape (dim,)
+        By hash, rows of length 1. Nothing of a picture that the model has not seen, or where nothing can be read.
     """
-    where = torch.device(device or _best_device())
-    if name == "auto":
-        name = os.environ.get("CLIP_MODEL") or "auto"
-    if name != "auto":
-        return _load(name, where)
-    if hub.in_cache(_repository(AUTO), _WEIGHTS):
-        reason = "its weights are in the cache"
-    elif not hub.answers(_repository(AUTO), _WEIGHTS):
-        print(
-            f"Model: bundled (the hub does not answer within {hub.PROBE_SECONDS:.0f} s). With internet, "
-            f'clip.load("{AUTO}") fetches a larger one.'
-        )
-        return _load("bundled", where)
-    else:
-        print(f'Fetching {AUTO} from the hub (605 MB, once). To do without it, stop this and use clip.load("bundled").')
-        reason = "fetched from the hub"
+    found = {}
+    with suppress(sqlite3.Error, OSError, ValueError, TypeError), _database() as database:
+        for picture in hashes:
+            of_one = "SELECT vector FROM vectors WHERE model = ? AND picture = ?"
+            for (stored,) in database.execute(of_one, (fingerprint, picture)):
+                found[picture] = np.frombuffer(stored, "<f4")
+    return {picture: vector for picture, vector in found.items() if _is_unit(vector)}
+
+
+def _remember(fingerprint: str, answers: _Answers) -> bool:
+    """Keep vectors by hash, and return whether that was possible; where it was not, a printed line says why."""
+    vectors = {picture: vector for picture, vector in answers.items() if _is_unit(vector)}
+    rows = [(fingerprint, picture, vector.astype("<f4").tobytes()) for picture, vector in vectors.items()]
     try:
-        encoder = _load(AUTO, where)
-    except (ConnectionError, ValueError) as error:
-        print(f"Model: bundled ({error}).")
-        return _load("bundled", where)
-    print(f'Model: {AUTO} ({reason}). clip.load("bundled") takes the small one that comes with the course.')
-    return encoder
+        with _database() as database:
+            database.executemany("REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+    except (sqlite3.Error, OSError) as error:
+        print(f"the embeddings were computed and cannot be kept for the next time: {error}")
+        return False
+    return True
 
 
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _load(name: str, device: torch.device) -> Encoder:
-    if name == "bundled":
-        return _from_folder(name, BUNDLED, device)
-    if name.startswith("local-dir:"):
-        return _from_folder(name, Path(name.removeprefix("local-dir:")), device)
-    if name.startswith("hf-hub:"):
-        config, _ = (hub.fetch(name.removeprefix("hf-hub:").strip("/"), files) for files in ((_CONFIG,), _WEIGHTS))
-        return _from_folder(name, config.parent, device)
-    model_name, _, tag = name.partition("/")
-    _check_known(model_name, tag)
-    published = open_clip.get_pretrained_cfg(model_name, tag)
-    weights = str(hub.fetch(_repository(name), _WEIGHTS)) if published.get("hf_hub") else tag
-    model = open_clip.create_model(
-        model_name,
-        weights,
-        force_quick_gelu=bool(published.get("quick_gelu")),
-        force_preprocess_cfg={key: published[key] for key in ("mean", "std", "interpolation") if key in published},
-        require_pretrained=True,
-    )
-    return Encoder(name, model, open_clip.get_tokenizer(model_name), device)
-
-
-def _from_folder(name: str, folder: Path, device: torch.device) -> Encoder:
-    if not (folder / _CONFIG).is_file():
-        raise ValueError(f"{folder} is no folder of open_clip's: {_CONFIG} is missing")
-    address = f"local-dir:{folder}"
+@contextmanager
+def _database() -> Iterator[sqlite3.Connection]:
+    """Open the file of vectors; one that is found to be damaged is put aside, so that the next use makes a new one."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    file = CACHE / _FILE
     try:
-        model = open_clip.create_model(address, require_pretrained=True)
-    except Exception as error:  # whatever a damaged file makes safetensors, torch or json raise
-        raise ValueError(f"the model in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
-    return Encoder(name, model, open_clip.get_tokenizer(address), device)
+        with closing(sqlite3.connect(file, timeout=5)) as database, database:
+            columns = "model TEXT, picture TEXT, vector BLOB, PRIMARY KEY (model, picture)"
+            database.execute(f"CREATE TABLE IF NOT EXISTS vectors ({columns})")
+            yield database
+    except sqlite3.DatabaseError as error:
+        if type(error) is sqlite3.DatabaseError:  # damaged; locked, full or read-only would be one of its subclasses
+            aside = file.replace(file.with_suffix(".damaged"))
+            print(f"the file of remembered embeddings is damaged ({error}): put aside as {aside}, and made anew")
+        raise
 
 
-def _check_known(model_name: str, tag: str) -> None:
-    """Raise, naming near matches, unless open_clip knows published weights of this name."""
-    models = sorted({model for model, _ in open_clip.list_pretrained()})
-    if model_name not in models:
-        near = get_close_matches(model_name, models, n=5, cutoff=0.4)
-        raise ValueError(
-            f"unknown model {model_name!r}: " + (f"did you mean {', '.join(near)}? " if near else "")
-            + "Or use bundled, auto, hf-hub:… or local-dir:…"
-        )  # fmt: skip
-    tags = open_clip.list_pretrained_tags_by_model(model_name)
-    if tag not in tags:
-        raise ValueError(
-            f"{model_name} has no weights called {tag!r}: choose {model_name}/ and one of {', '.join(tags)}"
-        )
-
-
-def _repository(name: str) -> str:
-    """Return the hub's repository behind ``model/tag`` or ``hf-hub:…``."""
-    if name.startswith("hf-hub:"):
-        return name.removeprefix("hf-hub:").strip("/")
-    return open_clip.get_pretrained_cfg(*name.split("/"))["hf_hub"].strip("/")
+def _is_unit(vector: np.ndarray | Exception) -> bool:
+    return isinstance(vector, np.ndarray) and bool(abs(vector @ vector - 1) < 1e-3)  # not of NaN

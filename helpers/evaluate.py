@@ -39,7 +39,7 @@ def precision_at_k(ranked_labels: ArrayLike, query_labels: ArrayLike, k: int) ->
     Parameters
     ----------
     ranked_labels : array of shape (M, N)
-        Labels of the gallery in ranked order, a row a query.
+        Labels of the gallery in ranked order, one row per query.
     query_labels : array of shape (M,)
     k : int
         At least 1. Where fewer than `k` pictures are ranked, the missing ones count as not relevant.
@@ -76,7 +76,7 @@ def average_precision(ranked_labels: ArrayLike, query_labels: ArrayLike) -> np.n
     Parameters
     ----------
     ranked_labels : array of shape (M, N)
-        Labels of the whole gallery in ranked order, a row a query.
+        Labels of the whole gallery in ranked order, one row per query.
     query_labels : array of shape (M,)
 
     Returns
@@ -120,7 +120,7 @@ def recall_at_k(found: ArrayLike, exact: ArrayLike, k: int) -> np.ndarray:
     _check_k(k)
     found, exact = np.asarray(found), np.asarray(exact)
     if found.ndim != 2 or exact.ndim != 2 or len(found) != len(exact):
-        raise ValueError(f"found has shape {found.shape} and exact {exact.shape}: expected a row a query in both")
+        raise ValueError(f"found has shape {found.shape} and exact {exact.shape}: expected one row per query in both")
     if exact.shape[1] < k:
         raise ValueError(f"recall@{k} needs {k} exact neighbours a query, not {exact.shape[1]}")
     both = [np.intersect1d(f, e).size for f, e in zip(found[:, :k], exact[:, :k], strict=True)]
@@ -135,7 +135,7 @@ def interval(values: ArrayLike) -> tuple[float, float]:
     Parameters
     ----------
     values : array of shape (M,)
-        One value a query.
+        One value per query.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def scoreboard(
     query_labels: ArrayLike,
     seconds: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Put methods side by side: one row a method, the measures of the course as columns.
+    """Put methods side by side: one row per method, the measures of the course as columns.
 
     Queries without a class, or with one that the gallery lacks, cannot be answered by any method. They are left out.
     Printed lines say how many there are, and what scores can mean where the gallery has one class only, or fewer than
@@ -217,7 +217,7 @@ def scoreboard(
         if ranking.shape != (len(query_labels), len(gallery_labels)):
             raise ValueError(
                 f"the ranking of {name!r} has shape {ranking.shape}, expected "
-                f"{(len(query_labels), len(gallery_labels))}: a row a query, the whole gallery in each"
+                f"{(len(query_labels), len(gallery_labels))}: one row per query, the whole gallery in each"
             )
         ranked_labels, queries = gallery_labels[ranking[answerable]], query_labels[answerable]
         measured = {

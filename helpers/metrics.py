@@ -8,14 +8,13 @@ converted a block of rows at a time.
 L1 is ``torch.cdist``, the fastest of SciPy, scikit-learn, torch and NumPy when we measured; it works in float32
 for float32 and smaller types, in float64 otherwise. In float32 its relative error grows with the number of values, and
 depends on the processor: we measured up to 2e-6 at 192 values (8 × 8), 1e-4 at 12,288 (64 × 64), 2e-3 at 150,528
-(224 × 224). The other three are matrix products in float64, so that two copies of a picture get the same score to the
-last digit.
+(224 × 224). The first call of `l1` imports torch, which takes a few seconds. The other three are matrix products in
+float64, so that two copies of a picture get the same score to the last digit.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 BLOCK_BYTES = 4 * 2**20
@@ -35,12 +34,14 @@ def _check(queries: ArrayLike, gallery: ArrayLike) -> tuple[np.ndarray, np.ndarr
     return q, g
 
 
-def _blocks(gallery: np.ndarray, dtype: type) -> Iterator[tuple[slice, np.ndarray]]:
-    """Give the gallery block by block in `dtype`, each with the slice of columns that it fills in the result."""
+def _by_blocks(compare: Callable, queries: np.ndarray, gallery: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+    """Return the (M, N) matrix that `compare` fills: the columns of a block of the gallery, in `dtype`, at a time."""
+    result = np.empty((len(queries), len(gallery)), dtype=np.float32)
     rows = max(1, BLOCK_BYTES // max(1, gallery.shape[1] * np.dtype(dtype).itemsize))
     for start in range(0, len(gallery), rows):
-        part = slice(start, min(start + rows, len(gallery)))
-        yield part, gallery[part].astype(dtype, copy=False)
+        block = slice(start, start + rows)
+        result[:, block] = compare(gallery[block].astype(dtype, copy=False))
+    return result
 
 
 def l1(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
@@ -61,14 +62,16 @@ def l1(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
     ValueError
         The shapes do not fit (the message names both), or the arrays hold no numbers.
     """
+    import torch
+
     q, g = _check(queries, gallery)
-    wide = any((a.dtype.kind != "f" and a.dtype.itemsize > 2) or a.dtype == np.float64 for a in (q, g))
-    dtype = np.float64 if wide else np.float32
-    distances = np.empty((len(q), len(g)), dtype=np.float32)
-    q = torch.from_numpy(np.ascontiguousarray(q, dtype=dtype))
-    for part, block in _blocks(g, dtype):
-        distances[:, part] = torch.cdist(q, torch.from_numpy(np.ascontiguousarray(block)), p=1).numpy()
-    return distances
+    dtype = np.float32 if np.result_type(q, g, np.float32) == np.float32 else np.float64  # as both fit in
+    asked = torch.from_numpy(np.ascontiguousarray(q, dtype=dtype))
+
+    def distances(block: np.ndarray) -> np.ndarray:
+        return torch.cdist(asked, torch.from_numpy(np.ascontiguousarray(block)), p=1).numpy()
+
+    return _by_blocks(distances, q, g, dtype)
 
 
 def l2(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
@@ -93,20 +96,19 @@ def l2(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
         As `l1`.
     """
     q, g = _check(queries, gallery)
-    distances = np.empty((len(q), len(g)), dtype=np.float32)
-    if not distances.size:
-        return distances
-    centre = q.mean(axis=0, dtype=np.float64)
-    q = q - centre
-    q_squared = np.einsum("ij,ij->i", q, q)[:, None]
+    centre = q.sum(axis=0, dtype=np.float64) / max(1, len(q))
+    asked = q - centre
+    asked_squared = np.einsum("ij,ij->i", asked, asked)[:, None]
     rounding = 4 * np.finfo(np.float64).eps * q.shape[1]
-    for part, block in _blocks(g, np.float64):
+
+    def distances(block: np.ndarray) -> np.ndarray:
         block = block - centre
-        size = q_squared + np.einsum("ij,ij->i", block, block)
-        squared = size - 2 * (q @ block.T)
-        squared[squared <= rounding * size] = 0
-        distances[:, part] = np.sqrt(squared)
-    return distances
+        sizes = asked_squared + np.einsum("ij,ij->i", block, block)
+        squared = sizes - 2 * (asked @ block.T)
+        squared[squared <= rounding * sizes] = 0
+        return np.sqrt(squared)
+
+    return _by_blocks(distances, q, g)
 
 
 def cosine(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
@@ -129,7 +131,7 @@ def cosine(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
     ValueError
         As `l1`.
     """
-    return _angles(*_check(queries, gallery), centred=False)
+    return _angles(queries, gallery, centred=False)
 
 
 def correlation(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
@@ -153,17 +155,19 @@ def correlation(queries: ArrayLike, gallery: ArrayLike) -> np.ndarray:
     ValueError
         As `l1`.
     """
-    return _angles(*_check(queries, gallery), centred=True)
+    return _angles(queries, gallery, centred=True)
 
 
-def _angles(q: np.ndarray, g: np.ndarray, *, centred: bool) -> np.ndarray:
-    similarities = np.empty((len(q), len(g)), dtype=np.float32)
-    q, q_scale = _centred_and_scale(q.astype(np.float64), centred)
-    q *= q_scale[:, None]
-    for part, block in _blocks(g, np.float64):
+def _angles(queries: ArrayLike, gallery: ArrayLike, *, centred: bool) -> np.ndarray:
+    q, g = _check(queries, gallery)
+    asked, scale = _centred_and_scale(q.astype(np.float64), centred)
+    asked *= scale[:, None]
+
+    def similarities(block: np.ndarray) -> np.ndarray:
         block, scale = _centred_and_scale(block, centred)
-        similarities[:, part] = (q @ block.T * scale).clip(-1, 1)
-    return similarities
+        return (asked @ block.T * scale).clip(-1, 1)
+
+    return _by_blocks(similarities, q, g)
 
 
 def _centred_and_scale(vectors: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -178,13 +182,15 @@ def _centred_and_scale(vectors: np.ndarray, centred: bool) -> tuple[np.ndarray, 
     return vectors, np.divide(1, length, out=np.zeros_like(length), where=length > nothing)
 
 
-METRICS: dict[str, tuple[Callable[[ArrayLike, ArrayLike], np.ndarray], bool]] = {
-    "l1": (l1, False),
-    "l2": (l2, False),
-    "cosine": (cosine, True),
-    "correlation": (correlation, True),
-}
+METRICS = {"l1": (l1, False), "l2": (l2, False), "cosine": (cosine, True), "correlation": (correlation, True)}
 """Name of a metric: the function, and whether larger is nearer."""
+
+
+def check_k(k: int) -> int:
+    """Return how many pictures to find as an int; raise a ValueError unless it is a whole number of at least 1."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"k is how many pictures to find, a whole number, at least 1, not {k!r:.80}")
+    return int(k)
 
 
 def rank(
@@ -215,8 +221,7 @@ def rank(
     """
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
-    if k is not None and k < 1:
-        raise ValueError(f"k is how many pictures to return, at least 1, not {k}")
+    k = None if k is None else check_k(k)
     function, larger_is_nearer = METRICS[metric]
     scores = function(queries, gallery)
     indices = np.argsort(-scores if larger_is_nearer else scores, axis=1, kind="stable")[:, :k]

@@ -12,8 +12,15 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
+from helpers import clip
+
 # what the Makefile sets, for whoever calls pytest alone: the numbers are those of the bundled pictures and model
 os.environ.update(COURSE_PICTURES="bundled", CLIP_MODEL="bundled", TQDM_DISABLE="1")
+
+LONGEST = (
+    "03_chromadb", "test_teach", "test_browser", "test_sandbox", "test_own_pictures", "test_serving", "test_store",
+)  # fmt: skip
+"""The files that take longest: they are begun first, so that the last one keeps nobody waiting at the end."""
 
 TINY = {
     "model_cfg": {
@@ -25,6 +32,11 @@ TINY = {
 }
 
 
+def pytest_collection_modifyitems(items):
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 def write_tiny_model(folder, seed=0, **model_cfg):
     """Write a random model of 6 MB in open_clip's folder format."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,6 +46,12 @@ def write_tiny_model(folder, seed=0, **model_cfg):
     model = open_clip.CLIP(**config["model_cfg"])
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _memory_of_its_own(tmp_path_factory):
+    """Keep what tests encode apart from what the reader's lessons have encoded."""
+    clip.CACHE = tmp_path_factory.mktemp("memory")
 
 
 @pytest.fixture(scope="session")

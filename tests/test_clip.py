@@ -1,6 +1,12 @@
+import io
 import json
 import os
 import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +17,19 @@ from conftest import TINY, write_tiny_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from helpers import clip, embeddings, evaluate, images, metrics
+from helpers import clip, evaluate, images, metrics
+
+
+@pytest.fixture(autouse=True)
+def memory(tmp_path, monkeypatch):
+    """An empty memory for each test."""
+    monkeypatch.setattr(clip, "CACHE", tmp_path / "memory")
+    return tmp_path / "memory" / "embeddings.sqlite3"
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_folder):
-    """The tiny model in the place of the bundled one: calculated in full precision."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clip, "BUNDLED", tiny_folder)
-        return clip.load("bundled")
+    return clip.load(f"local-dir:{tiny_folder}")
 
 
 def plain(folder, paths):
@@ -31,29 +41,23 @@ def plain(folder, paths):
     return torch.cat(rows).numpy()
 
 
-def test_the_vectors_are_those_of_open_clip(encoder, tiny_folder, pictures):
+@pytest.mark.parametrize("batch_size", [1, 4, 100, None])
+def test_the_vectors_are_those_of_open_clip(encoder, tiny_folder, pictures, batch_size):
     gallery = images.load_gallery(pictures)
-    for batch_size in (1, 4, 100):
-        vectors = encoder.encode_images(gallery, batch_size=batch_size)
-        assert vectors.shape == (6, 16) and vectors.dtype == np.float32
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-        assert (vectors * plain(tiny_folder, gallery.paths)).sum(axis=1).min() > 0.9999
-
-
-def test_a_processor_with_bfloat16_gives_nearly_the_same_vectors(tiny_folder, pictures):
-    gallery = images.load_gallery(pictures)
-    vectors = clip.load(f"local-dir:{tiny_folder}").encode_images(gallery)
-    assert (vectors * plain(tiny_folder, gallery.paths)).sum(axis=1).min() > 0.999
-    assert torch.get_float32_matmul_precision() == "highest"
+    vectors = encoder.encode_images(gallery, batch_size=batch_size)
+    assert vectors.shape == (6, 16) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert (vectors * plain(tiny_folder, gallery.paths)).sum(axis=1).min() > 0.9999
 
 
 @pytest.mark.parametrize("count", [1, 3, 61])
 def test_many_pictures_keep_their_order_and_the_threads_are_given_back(encoder, pictures, count):
-    paths = (images.load_gallery(pictures).paths * 11)[:count]
+    opened = ([images.open_rgb(path) for path in images.load_gallery(pictures).paths] * 11)[:count]
+    opened = [picture.copy() for picture in opened]  # equal ones are encoded once only where they are one object
     threads = torch.get_num_threads()
-    vectors = encoder.encode_images(paths, batch_size=2)
+    vectors = encoder.encode_images(opened, batch_size=2)
     assert torch.get_num_threads() == threads
-    np.testing.assert_allclose(vectors, np.tile(encoder.encode_images(paths[:6]), (11, 1))[:count], atol=1e-6)
+    np.testing.assert_allclose(vectors, np.tile(encoder.encode_images(opened[:6]), (61, 1))[:count], atol=1e-6)
 
 
 def test_convolutions_with_batch_norm_are_encoded_as_open_clip_does(pictures, tmp_path):
@@ -72,33 +76,43 @@ def test_convolutions_with_batch_norm_are_encoded_as_open_clip_does(pictures, tm
     assert (vectors * plain(folder, paths)).sum(axis=1).min() > 0.999
 
 
-def test_paths_pil_images_and_galleries_are_encoded_alike(encoder, pictures):
+def test_paths_files_pil_images_and_galleries_are_encoded_alike(encoder, pictures, memory):
     gallery = images.load_gallery(pictures)
     expected = encoder.encode_images(gallery)
-    np.testing.assert_allclose(encoder.encode_images([str(p) for p in gallery.paths]), expected, atol=1e-6)
-    np.testing.assert_allclose(encoder.encode_images([images.open_rgb(p) for p in gallery.paths]), expected, atol=1e-6)
-    np.testing.assert_allclose(encoder.encode_images(p for p in gallery.paths[:1]), expected[:1], atol=1e-6)
+    for given in (
+        [str(path) for path in gallery.paths],
+        (path for path in gallery.paths),
+        [images.open_rgb(path) for path in gallery.paths],
+        [io.BytesIO(path.read_bytes()) for path in gallery.paths],
+    ):
+        memory.unlink()
+        np.testing.assert_allclose(encoder.encode_images(given), expected, atol=1e-6)
+        memory.touch()
 
 
-def test_a_bad_picture_costs_only_its_own_row(encoder, pictures, capsys):
+def test_bad_pictures_are_named_after_all_others_were_encoded(encoder, pictures, tmp_path):
     paths = images.load_gallery(pictures).paths
-    expected = encoder.encode_images(paths)
-    paths[2].write_bytes(b"not a picture any more")
-    vectors = encoder.encode_images([*paths, pictures / "nowhere.png"], batch_size=2)
-    assert np.isnan(vectors).all(axis=1).tolist() == [False, False, True, False, False, False, True]
-    np.testing.assert_allclose(vectors[3:6], expected[3:], atol=1e-6)
-    assert [name for name, _ in encoder.skipped] == [str(paths[2]), str(pictures / "nowhere.png")]
-    assert "2 pictures skipped" in capsys.readouterr().out
-    encoder.encode_images(paths[:1])
-    assert encoder.skipped == []
+    bad = [tmp_path / f"bad{i}.png" for i in range(6)]
+    for path in bad:
+        path.write_bytes(b"not a picture")
+    with pytest.raises(images.UnreadableImageError) as raised:
+        encoder.encode_images([bad[0], *paths[:3], pictures / "nowhere.png", *paths[3:], *bad[1:]], batch_size=2)
+    said = str(raised.value)
+    assert said.startswith(f"7 of 13 pictures cannot be opened: {bad[0]} is not a picture")
+    assert f"there is no picture {pictures / 'nowhere.png'}; " in said and str(bad[3]) in said
+    assert str(bad[4]) not in said and said.endswith("; …"), "five are named"
+    assert len(clip.remembered(encoder.fingerprint, [images.facts(path).hash for path in paths])) == 6
 
 
-def test_nothing_to_encode(encoder, tmp_path):
+def test_nothing_to_encode(encoder, pictures, tmp_path):
     with pytest.raises(ValueError, match="no pictures to encode"):
         encoder.encode_images([])
     (tmp_path / "bad.png").write_bytes(b"bad")
-    with pytest.raises(ValueError, match=r"none of the 1 pictures .*bad\.png"):
-        encoder.encode_images([tmp_path / "bad.png"])
+    closed = Image.open(pictures / "a" / "0.jpg")
+    closed.close()
+    for bad in (tmp_path / "bad.png", io.BytesIO(b"bad"), closed):
+        with pytest.raises(images.UnreadableImageError, match=r"^(\S+bad\.png|the upload|\S+\.jpg) "):
+            encoder.encode_images([bad])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (1, 40_000), (40_000, 1), (3000, 2)])
@@ -161,18 +175,24 @@ def test_the_fingerprint_is_stable_and_sees_every_change(encoder, tiny_folder, t
     assert len({encoder.fingerprint, other_weights, other_preprocessing, other_shape}) == 4
 
 
-def test_names_that_are_unknown_list_what_is_near():
-    with pytest.raises(ValueError, match=r"unknown model 'VIT-B-23'.*did you mean .*ViT-B-32"):
-        clip.load("VIT-B-23/openai")
-    with pytest.raises(ValueError, match=r"no weights called 'laion9b'.*laion2b_s34b_b79k"):
-        clip.load("ViT-B-32/laion9b")
-    with pytest.raises(ValueError, match="no weights called ''"):
-        clip.load("ViT-B-32")
+@pytest.mark.parametrize("name, near", [
+    ("VIT-B-23/openai", "ViT-B-32/openai"),
+    ("ViT-B-32/laion9b", "ViT-B-32/laion2b_s34b_b79k"),
+    ("ViT-B-32", "ViT-B-32/openai"),
+    ("auto", "ViT-B-32/laion2b_s34b_b79k"),
+    ("ViT-B-32/openai/more", "ViT-B-32/openai"),
+])  # fmt: skip
+def test_names_that_are_unknown_list_what_there_is(name, near):
+    with pytest.raises(ValueError, match=rf"unknown model '{name}': there are bundled, .*hf-hub:.*, for .*\b{near}\b"):
+        clip.load(name)
 
 
 def test_folders_that_are_no_models(tmp_path, tiny_folder):
-    with pytest.raises(ValueError, match="is no folder of open_clip's"):
+    with pytest.raises(ValueError, match="nowhere cannot be loaded: .* not found"):
         clip.load(f"local-dir:{tmp_path / 'nowhere'}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty cannot be loaded: .*open_clip_config.json"):
+        clip.load(f"local-dir:{tmp_path / 'empty'}")
     no_weights = shutil.copytree(tiny_folder, tmp_path / "no_weights")
     (no_weights / "open_clip_model.safetensors").unlink()
     with pytest.raises(ValueError, match="no_weights cannot be loaded"):
@@ -202,85 +222,248 @@ def test_pickled_code_is_never_run(tmp_path, tiny_folder):
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_environment_goes_before_auto_only(monkeypatch, tiny_folder):
+def test_the_default_is_the_bundled_model_unless_the_environment_names_another(monkeypatch, tiny_folder, tmp_path):
+    monkeypatch.setattr(clip, "BUNDLED", write_tiny_model(tmp_path / "bundled", embed_dim=8))
+    monkeypatch.delenv("CLIP_MODEL")
+    assert (clip.load().name, clip.load().dim) == ("bundled", 8)
     monkeypatch.setenv("CLIP_MODEL", f"local-dir:{tiny_folder}")
-    assert clip.load("auto").dim == 16
-    monkeypatch.setenv("CLIP_MODEL", "local-dir:/nowhere")
-    assert clip.load(f"local-dir:{tiny_folder}").dim == 16
+    assert clip.load().dim == 16 and clip.load("bundled").dim == 8
+    monkeypatch.setenv("CLIP_MODEL", "auto")
+    with pytest.raises(ValueError, match="unknown model 'auto'"):
+        clip.load()
 
 
-class Counting:
-    """An encoder that remembers how many pictures it was asked for."""
-
-    def __init__(self, encoder):
-        self.encoder, self.asked = encoder, 0
-        self.dim, self.fingerprint = encoder.dim, encoder.fingerprint
-
-    def encode_images(self, gallery):
-        self.asked += len(gallery)
-        return self.encoder.encode_images(gallery)
+# ----------------------------------------------------------------------------------------------------------- the memory
 
 
-def test_a_picture_is_encoded_once(encoder, pictures, tmp_path):
-    cache = tmp_path / "cache"
+@pytest.fixture
+def asked(encoder, monkeypatch):
+    """The numbers of pictures that went through the network, call by call."""
+    counts, calculate = [], encoder._model.encode_image
+
+    def count(pixels):
+        counts.append(len(pixels))
+        return calculate(pixels)
+
+    monkeypatch.setattr(encoder._model, "encode_image", count)
+    return counts
+
+
+def test_a_picture_is_encoded_once(encoder, pictures, asked):
+    def encoded():
+        asked.clear()
+        gallery = images.load_gallery(pictures)
+        vectors = encoder.encode_images(gallery)
+        count = sum(asked)
+        np.testing.assert_allclose(vectors, encoder.encode_images(map(images.open_rgb, gallery.paths)), atol=1e-6)
+        return count
+
+    paths = images.load_gallery(pictures).paths
+    assert [encoded(), encoded()] == [6, 0]
+    Image.new("RGB", (40, 40), "green").save(paths[1])
+    assert encoded() == 1, "one changed"
+    shutil.copy(paths[0], pictures / "a" / "copy.jpg")
+    paths[5].rename(pictures / "a" / "moved.jpg")
+    paths[2].unlink()
+    assert encoded() == 0, "copied, moved and removed"
+    for name in ("new.png", "the same.png"):
+        Image.new("RGB", (40, 40), "blue").save(pictures / "b" / name)
+    assert encoded() == 1, "one added, twice"
+
+
+def test_pictures_in_memory_are_encoded_each_time(encoder, pictures, asked, memory):
+    paths = images.load_gallery(pictures).paths
+    with paths[0].open("rb") as file:
+        for _ in range(2):
+            encoder.encode_images([images.open_rgb(paths[1]), file])
+    assert sum(asked) == 4 and not clip.remembered(encoder.fingerprint, [images.facts(path).hash for path in paths])
+
+
+def test_each_file_is_opened_twice_at_most(encoder, pictures):
+    opened = []
+    sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+    encoder.encode_images(images.load_gallery(pictures))
+    encoder.encode_images(images.load_gallery(pictures))
+    counts = {path: opened.count(str(path)) for path in images.load_gallery(pictures).paths}
+    assert set(counts.values()) == {2}
+
+
+def test_another_process_remembers_and_another_model_does_not(encoder, pictures, tmp_path, asked, memory):
+    gallery = images.load_gallery(pictures)
+    code = (
+        "import sys, pathlib; from helpers import clip, images; clip.CACHE = pathlib.Path(sys.argv[1])\n"
+        "clip.load(sys.argv[2]).encode_images(images.load_gallery(sys.argv[3]))"
+    )
+    subprocess.run([sys.executable, "-c", code, memory.parent, encoder.name, pictures], check=True)
+    remembered = encoder.encode_images(gallery)
+    assert asked == []
+    other = clip.load(f"local-dir:{write_tiny_model(tmp_path / 'other', seed=1)}").encode_images(gallery)
+    memory.unlink()
+    np.testing.assert_allclose(remembered, encoder.encode_images(gallery), atol=1e-6)
+    assert not np.allclose(remembered, other, atol=0.01)
+
+
+def test_recall(encoder, pictures):
+    gallery = images.load_gallery(pictures)
+    vectors = encoder.encode_images(gallery.take(range(4)))
+    hashes = [images.facts(path).hash for path in gallery.paths]
+    found = clip.remembered(encoder.fingerprint, (digest for digest in hashes))
+    assert list(found) == hashes[:4]
+    np.testing.assert_array_equal(np.stack(list(found.values())), vectors)
+    assert clip.remembered("another", hashes) == clip.remembered(encoder.fingerprint, []) == {}
+
+
+def test_where_it_is_kept(tmp_path, monkeypatch):
+    assert clip._cache(tmp_path) == tmp_path / ".cache"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    assert clip._cache(tmp_path).is_relative_to(Path.home())
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "cut off", "overwritten"])
+def test_a_damaged_memory_is_made_anew(encoder, pictures, memory, asked, damage, capsys):
+    gallery = images.load_gallery(pictures)
+    expected = encoder.encode_images(gallery)
+    whole = memory.read_bytes()
+    damaged = {"empty": b"", "garbage": b"garbage" * 999, "cut off": whole[: len(whole) // 2]}
+    memory.write_bytes(damaged.get(damage, whole[:4096] + bytes(len(whole) - 4096)))
+    np.testing.assert_allclose(encoder.encode_images(gallery), expected, atol=1e-6)
+    said = capsys.readouterr().out
+    assert ("damaged" in said) == memory.with_suffix(".damaged").exists() == (damage != "empty")
+    asked.clear()
+    np.testing.assert_allclose(encoder.encode_images(gallery), expected, atol=1e-6)
+    assert (asked, capsys.readouterr().out) == ([], "")
+
+
+@pytest.mark.parametrize("stored", [
+    b"", b"odd", b"\0" * 64, np.ones(16).tobytes(), np.full(16, np.nan, "<f4").tobytes(), "text", None, 7,
+    np.full(4, 0.5, "<f4").tobytes(),
+])  # fmt: skip
+def test_what_is_no_vector_is_not_believed(encoder, pictures, memory, asked, stored):
+    gallery = images.load_gallery(pictures)
+    expected = encoder.encode_images(gallery)
+    with sqlite3.connect(memory) as database:
+        database.execute(
+            "UPDATE vectors SET vector = ? WHERE picture = ?", (stored, images.facts(gallery.paths[2]).hash)
+        )
+    database.close()
+    np.testing.assert_allclose(encoder.encode_images(gallery), expected, atol=1e-6)
+    asked.clear()
+    np.testing.assert_allclose(encoder.encode_images(gallery), expected, atol=1e-6)
+    assert asked == []
+
+
+def test_a_vector_that_is_none_is_never_kept(encoder, pictures, monkeypatch, capsys):
+    gallery = images.load_gallery(pictures)
+    calculate = encoder._model.encode_image
+    monkeypatch.setattr(encoder._model, "encode_image", lambda pixels: calculate(pixels) * float("nan"))
+    assert np.isnan(encoder.encode_images(gallery)).all()
+    monkeypatch.undo()
+    assert np.isfinite(encoder.encode_images(gallery)).all()
+
+
+def test_a_picture_that_is_changed_while_it_is_read_is_not_kept(encoder, pictures, monkeypatch):
     gallery = images.load_gallery(pictures)
 
-    def asked():
-        counting = Counting(encoder)
-        vectors = embeddings.load_or_encode(counting, images.load_gallery(pictures), cache)
-        np.testing.assert_allclose(vectors, encoder.encode_images(images.load_gallery(pictures)), atol=1e-6)
-        return counting.asked
+    def open_changed(path):
+        if path == gallery.paths[1]:
+            Image.new("RGB", (40, 40), "green").save(path)
+        return images.open_rgb(path)
 
-    assert [asked(), asked()] == [6, 0]
-    Image.new("RGB", (40, 40), "green").save(gallery.paths[1])
-    assert asked() == 1, "one changed"
-    shutil.copy(gallery.paths[0], pictures / "a" / "copy.jpg")
-    gallery.paths[5].rename(pictures / "a" / "moved.jpg")
-    gallery.paths[2].unlink()
-    assert asked() == 0, "copied, moved and removed"
-    Image.new("RGB", (40, 40), "blue").save(pictures / "b" / "new.png")
-    assert asked() == 1, "one added"
+    monkeypatch.setattr(clip, "open_rgb", open_changed)
+    before = images.facts(gallery.paths[1]).hash
+    with pytest.raises(ValueError, match=r"1 of 6 .*1\.png was changed while it was read"):
+        encoder.encode_images(gallery)
+    assert not clip.remembered(encoder.fingerprint, [before, images.facts(gallery.paths[1]).hash])
 
 
-def test_the_cache_of_a_course_that_may_not_be_written_is_at_home(tmp_path, monkeypatch):
-    assert embeddings._cache(tmp_path) == tmp_path / ".cache"
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    assert embeddings._cache(tmp_path).is_relative_to(Path.home())
+@pytest.mark.parametrize("trouble", ["locked", "read-only", "full", "no folder"])
+def test_vectors_that_cannot_be_kept_are_returned(encoder, pictures, memory, monkeypatch, capsys, trouble):
+    gallery = images.load_gallery(pictures)
+    expected = encoder.encode_images(gallery.take(range(3)))
+    paths = gallery.paths[:3] + [path for i in range(40) for path in [pictures / f"{i}.png"]]
+    for i, path in enumerate(paths[3:]):
+        Image.new("RGB", (40, 40), (6 * i, 90, 200)).save(path)
+    connect = sqlite3.connect
+
+    def troubled(file, timeout):
+        database = connect(file, timeout=0.1)
+        if trouble == "read-only":
+            database.execute("PRAGMA query_only = 1")
+        if trouble == "full":
+            database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", troubled)
+    other = connect(memory)
+    if trouble == "locked":
+        other.execute("BEGIN IMMEDIATE")
+    if trouble == "no folder":
+        monkeypatch.setattr(clip, "CACHE", memory / "below a file")
+    vectors = encoder.encode_images(paths, batch_size=4)
+    other.close()
+    np.testing.assert_allclose(vectors[:3], expected, atol=1e-6)
+    assert np.isfinite(vectors).all()
+    said = capsys.readouterr().out
+    assert said.count("cannot be kept") == said.count("\n") == 1
 
 
-def test_another_model_never_reads_the_cache(encoder, pictures, tmp_path):
-    gallery, cache = images.load_gallery(pictures), tmp_path / "cache"
-    embeddings.load_or_encode(encoder, gallery, cache)
-    other = Counting(clip.load(f"local-dir:{write_tiny_model(tmp_path / 'other', seed=1)}"))
-    vectors = embeddings.load_or_encode(other, gallery, cache)
-    assert other.asked == 6
-    np.testing.assert_allclose(vectors, other.encoder.encode_images(gallery), atol=1e-6)
+STOPPED = """
+import os, pathlib, signal, sqlite3, sys, time
+from helpers import clip, images
+clip.CACHE = pathlib.Path(sys.argv[1])
+encoder = clip.load(sys.argv[2])
+opened = 0
+def open_rgb(path, open_rgb=clip.open_rgb):
+    global opened
+    opened += 1
+    if opened == 70:
+        memory = sqlite3.connect(clip.CACHE / "embeddings.sqlite3")
+        while memory.execute("SELECT count(*) FROM vectors").fetchone()[0] < 32:
+            time.sleep(0.01)
+        os.kill(os.getpid(), int(sys.argv[4]))
+    return open_rgb(path)
+clip.open_rgb = open_rgb
+encoder.encode_images(images.load_gallery(sys.argv[3]), batch_size=1)
+"""
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage", None])
-def test_a_damaged_cache_is_made_again(encoder, pictures, tmp_path, damage):
-    gallery, cache = images.load_gallery(pictures), tmp_path / "cache"
-    expected = embeddings.load_or_encode(encoder, gallery, cache)
-    (file,) = cache.iterdir()
-    file.write_bytes(damage if damage is not None else file.read_bytes()[:-200])
-    np.testing.assert_allclose(embeddings.load_or_encode(encoder, gallery, cache), expected, atol=1e-6)
-    counting = Counting(encoder)
-    embeddings.load_or_encode(counting, gallery, cache)
-    assert counting.asked == 0
+@pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_keeps_what_it_did(encoder, tmp_path, memory, asked, signum):
+    for i in range(100):
+        Image.new("RGB", (40, 40), (2 * i, 90, 200)).save(tmp_path / f"{i}.png")
+    done = subprocess.run([sys.executable, "-c", STOPPED, memory.parent, encoder.name, tmp_path, str(int(signum))])
+    assert done.returncode == -signum
+    hashes = [images.facts(path).hash for path in images.load_gallery(tmp_path).paths]
+    assert 32 <= len(clip.remembered(encoder.fingerprint, hashes)) < 100
+    encoder.encode_images(images.load_gallery(tmp_path))
+    assert 0 < sum(asked) <= 68
 
 
-def test_a_run_that_is_stopped_leaves_the_old_cache(encoder, pictures, tmp_path, monkeypatch):
-    gallery, cache = images.load_gallery(pictures), tmp_path / "cache"
-    embeddings.load_or_encode(encoder, gallery.take(range(3)), cache)
-    before = {p.name: p.read_bytes() for p in cache.iterdir()}
+def test_several_write_at_the_same_time(memory, capsys):
+    def write(model):
+        return all(clip._remember(model, {f"{i}": np.eye(4, dtype=np.float32)[0]}) for i in range(30))
 
-    def stop(*args, **kwargs):
-        raise KeyboardInterrupt
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(write, "abc")) == [True] * 3
+    assert [len(clip.remembered(name, map(str, range(30)))) for name in "abc"] == [30, 30, 30]
+    assert capsys.readouterr().out == ""
 
-    monkeypatch.setattr(embeddings.np, "savez", stop)
-    with pytest.raises(KeyboardInterrupt):
-        embeddings.load_or_encode(encoder, gallery, cache)
-    assert {p.name: p.read_bytes() for p in cache.iterdir()} == before
+
+@pytest.mark.parametrize("single", [lambda path: path, str, Image.open, lambda path: io.BytesIO(path.read_bytes())])
+def test_a_single_picture_in_place_of_a_list_is_said(encoder, pictures, single):
+    with pytest.raises(TypeError, match=r"expected a list of pictures: write \["):
+        encoder.encode_images(single(pictures / "a" / "0.jpg"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_what_is_said_of_a_picture_can_be_printed_whatever_its_name(encoder, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    odd.write_bytes(b"no picture")
+    for path in (odd, odd.with_suffix(".gone")):
+        with pytest.raises(ValueError, match=r"caf\\xe9") as raised:
+            encoder.encode_images([path])
+        assert str(raised.value).encode()
 
 
 # ---------------------------------------------------------------------------------------------------- the bundled model

@@ -215,7 +215,7 @@ def test_workflows_name_actions_by_commit_and_may_only_read(path):
 def imported(folder):
     """Return the packages of others that the Python files of a folder import, anywhere in them."""
     names = set()
-    for path in (ROOT / folder).glob("*.py"):
+    for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
@@ -232,3 +232,14 @@ def test_what_is_imported_is_declared(folder, extra):
         name for name in imported(folder) if not any(normal(package) in declared for package in provides[name])
     }
     assert undeclared == set()
+
+
+def test_all_that_lies_in_helpers_is_installed():
+    listed = PYPROJECT["tool"]["setuptools"]
+    assert listed["packages"]["find"]["include"] == ["helpers*"]
+    files = [path.relative_to(ROOT) for path in (ROOT / "helpers").rglob("*.*") if "__pycache__" not in path.parts]
+    for file in files:
+        package = ".".join(file.parent.parts)
+        assert (ROOT / file.parent / "__init__.py").is_file(), file
+        assert file.suffix == ".py" or file.name in listed["package-data"][package], file
+    assert len(files) > 10

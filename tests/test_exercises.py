@@ -14,18 +14,19 @@ import torch
 from chromadb.api.shared_system_client import SharedSystemClient
 from nbclient import NotebookClient
 
-from helpers import check, exercises
+from helpers import lab
+from helpers.exercises import judge
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("0[123]*.ipynb"))
 GIVEN = {  # in the place of what the cells above a check make: small, and without the model
     "01_pixel_metrics": ("cell-001", "G = images.pixel_matrix(gallery, 4)", "Q = images.pixel_matrix(queries, 4)"),
     "02_clip_features": (
-        "import numpy as np\nfrom helpers import evaluate, exercises, metrics",
+        "import numpy as np\nfrom helpers import evaluate, lab, metrics",
         "encoder, prompts = Letters(), ['a windmill', 'a car', 'a fish']",
         "G, Q, N = map(encoder.encode_texts, ('abcdefgh', 'xyz', prompts))",
     ),
-    "03_chromadb": ("import chromadb\nimport numpy as np\nfrom helpers import evaluate, exercises", "cell-025"),
+    "03_chromadb": ("import chromadb\nimport numpy as np\nfrom helpers import evaluate, lab", "cell-025"),
 }
 
 
@@ -537,23 +538,23 @@ def test_an_exercise_not_begun_is_not_solved(name, attempt):
 def test_every_hint_answers_its_mistake(name, given, monkeypatch, capsys):
     """Hand in each mistake of a check as if a reader had made it."""
     lesson, _, checked = EXERCISES[name]
-    seen = {}
-    monkeypatch.setattr(exercises, "agrees", lambda name, names, **entry: seen.update(entry))
+    seen, agrees = {}, judge.agrees
+    monkeypatch.setattr(judge, "agrees", lambda name, names, **entry: seen.update(entry))
     exec(checked, given(lesson))
     for advice, mistake in seen["mistakes"].items():
-        assert not check.agrees(name, {name: mistake}, **seen)
+        assert not agrees(name, {name: mistake}, **seen)
         assert capsys.readouterr().out == f"Not yet: {advice}\n"
-    assert check.agrees(name, {name: seen["reference"]}, **{**seen, "without_loop": False})
+    assert agrees(name, {name: seen["reference"]}, **{**seen, "without_loop": False})
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_a_lesson_shows_no_answer_in_its_check(name):
-    assert re.fullmatch(rf'solved = exercises\.check\("{name}"(, (\w+)=\2)?\)', EXERCISES[name][2])
+    assert re.fullmatch(rf'solved = lab\.check\("{name}"(, (\w+)=\2)?\)', EXERCISES[name][2])
 
 
 def test_a_name_that_no_exercise_has_is_answered_with_those_there_are():
     with pytest.raises(ValueError, match=rf"'my_l3'.*{', '.join(EXERCISES)}"):
-        exercises.check("my_l3")
+        lab.check("my_l3")
 
 
 @pytest.mark.parametrize("printing, shown", [
@@ -604,7 +605,7 @@ SAME_NUMBERS = [
 
 
 def judged(yours, reference, inputs, mistakes=()):
-    return check.agrees("yours", {"yours": yours}, reference, inputs, dict(mistakes))
+    return judge.agrees("yours", {"yours": yours}, reference, inputs, dict(mistakes))
 
 
 def returned(answer, expected=EXPECTED):
@@ -677,13 +678,13 @@ def test_what_is_handed_in_stays_as_it_is(capsys):
 
 
 def test_what_is_no_function_is_said(capsys):
-    assert not judged(3, abs, [(1,)]) and not check.agrees("nobodys", {}, abs, [(1,)], {})
+    assert not judged(3, abs, [(1,)]) and not judge.agrees("nobodys", {}, abs, [(1,)], {})
     assert "there is no function yours." in (out := capsys.readouterr().out) and "there is no function nobodys." in out
 
 
 def test_a_notebook_says_what_happened_in_the_cell_above(tmp_path):
     """Code that is no Python leaves an older function in place, or none."""
-    checked = "right = check.agrees('mine', globals(), abs, [(1,), (-2,)], {})"
+    checked = "right = judge.agrees('mine', globals(), abs, [(1,), (-2,)], {})"
     steps = [
         ("def mine(x)\n    return abs(x)", r"the cell of mine did not run. Its line 1: expected ':'"),
         ("mine(1", r"the cell of mine did not run"),
@@ -702,7 +703,7 @@ def test_a_notebook_says_what_happened_in_the_cell_above(tmp_path):
         ("del mine", "there is no function mine"),
     ]
     cells = [nbformat.v4.new_code_cell(source) for step, _ in steps for source in (step, checked)]
-    cells.insert(0, nbformat.v4.new_code_cell("from helpers import check"))
+    cells.insert(0, nbformat.v4.new_code_cell("from helpers.exercises import judge"))
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=1200, allow_errors=True, resources={"metadata": {"path": tmp_path}}).execute()
     for (_, said), cell in zip(steps, notebook.cells[2::2], strict=True):
@@ -723,7 +724,7 @@ ODD = [
 @pytest.mark.parametrize("row", range(len(ODD)))
 def test_an_odd_cell_of_the_past_stops_no_check(row, monkeypatch, capsys):
     manager = SimpleNamespace(input_hist_parsed=["", ODD[row], "1 + 1"])
-    monkeypatch.setattr(check, "get_ipython", lambda: SimpleNamespace(history_manager=manager))
+    monkeypatch.setattr(judge, "get_ipython", lambda: SimpleNamespace(history_manager=manager))
     assert judged(abs, abs, [(1,), (-2,)]) == (not isinstance(ODD[row], str))
     assert re.fullmatch(
         r"(✓ Correct|Not yet: the cell of yours did not run\. Its line \d+: \w).*\n", capsys.readouterr().out

@@ -2,15 +2,20 @@
 
 import hashlib
 import io
+import sys
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from torchvision.datasets import Imagenette
 
 from helpers import images
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+import fetch as program
 
 FILES = {
     "train/n01440764/0.jpeg": "red", "train/n01440764/1.jpeg": "blue", "train/n03888257/2.jpeg": "green",
@@ -60,7 +65,7 @@ def server(monkeypatch):
 
 
 def fetch(folder):
-    images.main(["fetch", "imagenette", "--to", str(folder)])
+    program.main(["imagenette", "--to", str(folder)])
 
 
 def test_a_data_set_arrives_in_the_layout_of_the_course(server, tmp_path, capsys):

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_explore import Colours
+from test_explorer import Colours
 
-from helpers import cards, embeddings, explore, images, retrieve, store
+from helpers import images, store
+from helpers.explorer import Prepared, QueryExplorer, encode, html, search
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="Windows lets only administrators make links")
 needs_bytes = pytest.mark.skipif(sys.platform != "linux", reason="the names of files are Unicode here")
@@ -26,11 +27,6 @@ def fill(root, *names):
         noise = np.random.default_rng(list(os.fsencode(path))).integers(0, 255, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(noise).resize((24, 24)).save(path, format="JPEG")
     return root
-
-
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    monkeypatch.setattr(embeddings, "load_or_encode", lambda encoder, gallery: encoder.encode_images(gallery))
 
 
 def below(part, names=TWO):
@@ -244,9 +240,10 @@ def test_a_relative_folder_stays_right_when_the_program_goes_elsewhere(tmp_path,
     index = store.open_index(encoder=Colours())
     monkeypatch.chdir(tmp_path)
     assert index.sync(gallery).added == 8 and images.pixel_matrix(gallery).shape[0] == 8
-    prepared = retrieve.Prepared(gallery, Colours(), index)
-    found = retrieve.search(retrieve.Request(prepared, image="own/cat/0.jpg", method="ChromaDB", k=8))
-    assert "cat/0.jpg" not in [match.id for match in found]
+    prepared = Prepared(gallery, Colours(), index)
+    vector = encode(prepared, image=Path("own/cat/0.jpg"))
+    found = [match.id for match in search(prepared, vector, method="ChromaDB", k=8)]
+    assert len(found) == 8 and found[0] == "cat/0.jpg"
 
 
 def test_a_tilde_is_the_home_folder(use, tmp_path, monkeypatch):
@@ -328,16 +325,16 @@ def test_every_odd_name_is_found_stored_and_found_again(tmp_path, where):
         assert index.query(image=path, where={"label": label})[0].label == label
     assert index.sync(images.load_gallery(tmp_path / "train")).unchanged == len(gallery)
 
-    explorer = explore.QueryExplorer(gallery, encoder=encoder, index=index)
-    for path in gallery.paths:
-        explorer._pick(path)
-        explorer.wait()
+    explorer = QueryExplorer(gallery, encoder=encoder, index=index)
+    for path, key in zip(gallery.paths, gallery.ids, strict=True):
+        explorer._pick("gallery", key)
+        assert explorer._query.image == path
         page = "".join(map(str, explorer._repr_mimebundle_().values()))
         assert page.encode() and "cannot be opened" not in page
         state = explorer.state
         explorer.restore(state)
         assert explorer.state == state
-        assert cards.image(path, str(path)).encode().startswith(b"<img")
+        assert html.image(path, str(path)).encode().startswith(b"<img")
 
 
 @needs_bytes

@@ -19,7 +19,8 @@ from PIL import ExifTags, Image, ImageOps
 from test_images import corners, quarters
 from test_store import Colours
 
-from helpers import cards, images, show, store
+from helpers import images, show, store
+from helpers.explorer import html
 
 RNG = np.random.default_rng(0)
 
@@ -101,12 +102,12 @@ def test_a_pil_picture_gives_what_its_file_gives(tmp_path):
             size = picture.size
             if state == "decoded before":
                 picture.load()
-            assert (np.asarray(images.to_rgb(picture)) == expected).all(), (name, state)
+            assert (np.asarray(images.open_rgb(picture)) == expected).all(), (name, state)
             assert picture.size == size, "the reader's own picture stays as it is"
         rows = images.pixel_matrix([path, Image.open(path)], 8)
         assert (rows[0] == rows[1]).all(), name
         assert (show._array(path) == show._array(Image.open(path))).all(), name
-        assert cards.thumbnail(path) == cards.thumbnail(Image.open(path)), name
+        assert html.thumbnail(path) == html.thumbnail(Image.open(path)), name
 
 
 def test_what_was_turned_is_not_turned_again(tmp_path):
@@ -114,11 +115,11 @@ def test_what_was_turned_is_not_turned_again(tmp_path):
     expected = pixels(tmp_path / "phone.jpg")
     assert expected.shape == (160, 96, 3)
     turned = ImageOps.exif_transpose(Image.open(tmp_path / "phone.jpg"))
-    once = images.to_rgb(Image.open(tmp_path / "phone.jpg"))
-    for picture in (turned, once, images.to_rgb(once), images.open_rgb(tmp_path / "phone.jpg")):
-        assert (np.asarray(images.to_rgb(picture)) == expected).all()
+    once = images.open_rgb(Image.open(tmp_path / "phone.jpg"))
+    for picture in (turned, once, images.open_rgb(once), images.open_rgb(tmp_path / "phone.jpg")):
+        assert (np.asarray(images.open_rgb(picture)) == expected).all()
     white = images.open_rgb(tmp_path / "logo.png")
-    assert images.to_rgb(white).getpixel((4, 4)) == (255, 255, 255)
+    assert images.open_rgb(white).getpixel((4, 4)) == (255, 255, 255)
 
 
 def test_the_frame_that_a_pil_picture_stands_on(tmp_path):
@@ -126,7 +127,7 @@ def test_the_frame_that_a_pil_picture_stands_on(tmp_path):
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
     with Image.open(tmp_path / "film.gif") as picture:
         picture.seek(1)
-        assert images.to_rgb(picture).getpixel((4, 4)) == (0, 255, 0) and picture.tell() == 1
+        assert images.open_rgb(picture).getpixel((4, 4)) == (0, 255, 0) and picture.tell() == 1
     assert images.open_rgb(tmp_path / "film.gif").getpixel((4, 4)) == (255, 0, 0)
 
 
@@ -137,12 +138,12 @@ def test_a_pil_picture_that_cannot_be_decoded_is_named(tmp_path):
     (tmp_path / "cut.png").write_bytes(written(Image.effect_noise((90, 90), 80), "PNG")[:-4000])
     for picture, named in ((closed, "closed.jpg"), (Image.open(tmp_path / "cut.png"), r"cut\.png is cut off")):
         with pytest.raises(images.UnreadableImageError, match=named):
-            images.to_rgb(picture)
+            images.open_rgb(picture)
     with pytest.raises(images.UnreadableImageError, match="the picture has no pixels"):
-        images.to_rgb(Image.new("RGB", (0, 5)))
+        images.open_rgb(Image.new("RGB", (0, 5)))
     modes = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "F"]
     modes += ["I;16", "I;16L", "I;16B"]
-    assert {images.to_rgb(Image.new(mode, (3, 2))).mode for mode in modes} == {"RGB"}
+    assert {images.open_rgb(Image.new(mode, (3, 2))).mode for mode in modes} == {"RGB"}
 
 
 # ------------------------------------------------------------------------------------------------ depth and photometry
@@ -428,7 +429,7 @@ def test_the_size_that_is_stored_is_that_of_the_upright_picture(tmp_path, kind):
         plain.info["exif"] = turned.tobytes()
         expected = ImageOps.exif_transpose(plain)
         opened = images.open_rgb(tmp_path / f"a.{kind}")
-        assert opened.size == expected.size == images.upright_size(tmp_path / f"a.{kind}")
+        assert opened.size == expected.size == images.facts(tmp_path / f"a.{kind}").size
         assert corners(opened) == corners(expected), orientation
 
 
@@ -465,7 +466,7 @@ def test_odd_exif_stops_nothing(tmp_path, kind):
     report = index.sync(gallery)
     assert (report.added, report.skipped) == (12, [])
     for path in gallery.paths:
-        assert images.upright_size(path) == images.open_rgb(path).size
+        assert images.facts(path).size == images.open_rgb(path).size
 
 
 # ------------------------------------------------------------------------------------------ damage that costs no pixels
@@ -511,7 +512,7 @@ def test_orientation_is_found_beside_much_text_and_behind_the_pixels(tmp_path):
     rows = [bytes(12)] * 2
     for options in ({"before": parts}, {"after": parts}, {"after": parts[1:]}):
         (tmp_path / "a.png").write_bytes(png((4, 2), 8, 2, rows, **options))
-        assert images.open_rgb(tmp_path / "a.png").size == images.upright_size(tmp_path / "a.png") == (2, 4)
+        assert images.open_rgb(tmp_path / "a.png").size == images.facts(tmp_path / "a.png").size == (2, 4)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
@@ -589,14 +590,14 @@ def uniform_png(width, height, depth, colour, extra=()):
 def test_above_36_million_pixels_the_picture_comes_out_smaller(tmp_path):
     (tmp_path / "large.png").write_bytes(uniform_png(8000, 5001, 8, 0))
     assert images.open_rgb(tmp_path / "large.png").size == (4000, 2501)
-    assert images.upright_size(tmp_path / "large.png") == (8000, 5001)
+    assert images.facts(tmp_path / "large.png").size == (8000, 5001)
     half = Image.new("L", (8000, 5000), 40)
     half.paste(200, (0, 0, 3000, 5000))
     half.save(tmp_path / "large.jpg")
     opened = images.open_rgb(tmp_path / "large.jpg")
     assert opened.size == (4000, 2500)
     assert (opened.getpixel((1400, 1200))[0], opened.getpixel((1600, 1200))[0]) == pytest.approx((200, 40), abs=2)
-    assert images.to_rgb(Image.open(tmp_path / "large.jpg")).size == (4000, 2500)
+    assert images.open_rgb(Image.open(tmp_path / "large.jpg")).size == (4000, 2500)
 
 
 def test_what_takes_too_much_memory_or_time_is_refused_in_words():
@@ -664,7 +665,7 @@ def test_a_tiff_without_compression_is_turned_and_not_scrambled(tmp_path, orient
     tifffile.imwrite(path, written[kind], extratags=[(274, 3, 1, orientation, True)], **options)
     right = {5: pixels.T, 6: np.rot90(pixels, -1), 7: np.rot90(pixels, 2).T, 8: np.rot90(pixels)}[orientation]
     with Image.open(path) as picture:
-        for opened in (images.open_rgb(path), images.to_rgb(picture)):
+        for opened in (images.open_rgb(path), images.open_rgb(picture)):
             np.testing.assert_array_equal(np.asarray(opened)[..., 0], right)
 
 

@@ -12,6 +12,7 @@ from test_formats import FORMATS, of_every_format
 from test_store import Colours
 
 from helpers import images, store
+from helpers.backroom.paint import LARGEST
 
 ENDINGS = {name: {"JPEG2000": "jp2"}.get(name.split()[0], name.split()[0].lower()) for name in FORMATS}
 HEADERS_LIE = ("AVIF", "HEIF", "ICNS", "ICO")  # damaged, they can say one size and hold another
@@ -63,13 +64,13 @@ def test_a_damaged_file_is_a_picture_or_unreadable(name, originals, tmp_path):
         path.write_bytes(data)
         try:
             picture = images.open_rgb(path if tried % 2 else io.BytesIO(data))
-            size = images.upright_size(path)
+            size = images.facts(path).size
         except images.UnreadableImageError as error:
             assert str(error).isprintable() or "\n" in str(error)
             continue
         opened += 1
         assert picture.mode == "RGB" and min(picture.size) > 0
-        if name not in HEADERS_LIE and size[0] * size[1] <= images.LARGEST:
+        if name not in HEADERS_LIE and size[0] * size[1] <= LARGEST:
             assert size == picture.size
         assert np.asarray(picture).dtype == np.uint8
     assert tried >= 20

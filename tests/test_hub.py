@@ -1,7 +1,8 @@
-"""Loading from a model hub: a small one on loopback that is present, absent, slow, cut off or wrong."""
+"""Loading from a model hub: a small one on loopback that is there, absent, silent, cut off, wrong or hostile."""
 
 import hashlib
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -9,17 +10,24 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
 from conftest import write_tiny_model
 
+TINY = "hf-hub:course/tiny"
+TAG, REPOSITORY = "ViT-B-32/laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 CHILD = """
-import sys, time, urllib.request
-from pathlib import Path
+import socket, sys, time, urllib.request
+import huggingface_hub.constants
 from helpers import clip
 
-clip.AUTO, clip.BUNDLED = "hf-hub:course/tiny", Path(sys.argv[1])
-for step in sys.argv[2:]:
+huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1 << 20  # the tiny model is one chunk of the usual size
+hub, *steps = sys.argv[1:]
+for step in steps:
     mode, name = step.split(" ", 1)
-    urllib.request.urlopen(sys.stdin.readline().strip() + "/mode/" + mode) if mode != "gone" else None
+    if mode == "unresolved":  # as with a name server that does not answer
+        socket.getaddrinfo = lambda *arguments, **options: time.sleep(600)
+    else:
+        urllib.request.urlopen(hub + "/mode/" + mode)
     start = time.perf_counter()
     try:
         encoder = clip.load(name)
@@ -35,10 +43,10 @@ class Hub(BaseHTTPRequestHandler):
 
     def address(self):
         parts = self.path.split("?")[0].strip("/").split("/")
-        if len(parts) == 5 and parts[2] == "resolve":
-            file = self.server.folder / parts[4]
-            if "/".join(parts[:2]) == "course/tiny" and file.is_file() and self.server.mode != "absent":
-                return file
+        if len(parts) == 5 and parts[2] == "resolve" and self.server.mode != "absent":
+            folder = self.server.folder.parent / "evil" if self.server.mode == "evil" else self.server.folder
+            if (folder / parts[4]).is_file() and (self.server.mode == "evil" or parts[:2] == ["course", "tiny"]):
+                return folder / parts[4]
         return None
 
     def answer(self, with_body):
@@ -48,8 +56,8 @@ class Hub(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        self.server.asked.append((self.server.mode, self.path))
-        if self.server.mode == "slow":
+        self.server.asked.append((self.server.mode, self.command, self.path, self.headers.get("Range")))
+        if self.server.mode == "silent":
             time.sleep(120)
         file = self.address()
         if file is None:
@@ -59,7 +67,7 @@ class Hub(BaseHTTPRequestHandler):
             self.end_headers()
             return
         data = file.read_bytes()
-        large = file.suffix == ".safetensors"
+        large = file.suffix in (".safetensors", ".bin")
         checksum = hashlib.sha256(data).hexdigest() if large else hashlib.sha1(data).hexdigest()
         if large and self.server.mode == "wrong":
             data = data[:-100] + bytes(100)
@@ -71,11 +79,13 @@ class Hub(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.end_headers()
-        if with_body and large and self.server.mode == "cut":
-            self.wfile.write(data[start : start + (len(data) - start) // 2])
+        if not with_body:
+            return
+        if large and (self.server.mode == "cut" or (self.server.mode == "interrupted" and not start)):
+            self.wfile.write(data[start : len(data) // 2])
             self.wfile.flush()
             self.connection.close()
-        elif with_body:
+        else:
             self.wfile.write(data[start:])
 
     def do_HEAD(self):
@@ -88,17 +98,30 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
+class Evil:
+    """What runs a program when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def model(tmp_path_factory):
     root = tmp_path_factory.mktemp("hub")
-    return write_tiny_model(root / "remote", seed=1), write_tiny_model(root / "bundled", seed=2, embed_dim=8)
+    evil = write_tiny_model(root / "evil")
+    (evil / "open_clip_model.safetensors").unlink()
+    torch.save({"state_dict": Evil(root / "ran")}, evil / "open_clip_pytorch_model.bin", pickle_module=pickle)
+    return write_tiny_model(root / "remote", seed=1)
 
 
 @pytest.fixture
-def hub(models, tmp_path):
+def hub(model, tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.daemon_threads = True
-    server.folder, server.mode, server.asked = models[0], "present", []
+    server.folder, server.mode, server.asked = model, "there", []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     server.cache = tmp_path / "cache"
@@ -107,17 +130,16 @@ def hub(models, tmp_path):
     server.server_close()
 
 
-def load(hub, models, *steps, url=None):
-    """Carry out steps such as ``"cut auto"`` (a mode of the hub, what to load) one after the other in a new process.
+def load(hub, *steps, url=None):
+    """Carry out steps such as ``"cut hf-hub:…"`` (a mode of the hub, what to load) in one new process.
 
     Returns what each step printed, and the seconds it took.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "CLIP_"))}
     environment |= {"HF_ENDPOINT": url or hub.url, "HF_HOME": str(hub.cache), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, models[1], *steps],
-        input=f"{hub.url}\n" * len(steps), env=environment, capture_output=True, text=True, timeout=1200,
-    )  # fmt: skip
+        [sys.executable, "-c", CHILD, hub.url, *steps], env=environment, capture_output=True, text=True, timeout=1200
+    )
     assert done.returncode == 0, done.stderr
     said = done.stdout.split("STEP ")
     assert len(said) == len(steps) + 1 and "Traceback" not in done.stdout
@@ -126,39 +148,55 @@ def load(hub, models, *steps, url=None):
 
 
 def cached_weights(hub):
-    return [p for p in hub.cache.rglob("*.safetensors") if p.exists()]
+    return [path for path in hub.cache.rglob("*") if path.stat().st_size > 1e6 and not path.is_symlink()]
 
 
-def test_present_then_from_the_cache_without_asking(hub, models):
-    said, _ = load(hub, models, "present auto", "cached auto")
-    assert "LOADED hf-hub:course/tiny 16" in said[0] and "Model: hf-hub:course/tiny (fetched from the hub)" in said[0]
-    assert "LOADED hf-hub:course/tiny 16" in said[1] and "in the cache" in said[1]
-    assert {mode for mode, _ in hub.asked} == {"present"}
-    said, _ = load(hub, models, "gone auto", url="http://127.0.0.1:9")
-    assert "LOADED hf-hub:course/tiny 16" in said[0], "also with the hub gone"
+def assert_says_what_to_do(line):
+    assert line.startswith(f"RAISED ConnectionError {REPOSITORY} is not on this computer and could not be fetched: ")
+    assert line.endswith('with internet, or take the model that comes with the course, clip.load("bundled")\n')
 
 
-def test_absent_and_unknown(hub, models):
-    said, _ = load(hub, models, "absent auto", "absent hf-hub:course/tiny", "present ViT-B-32/laion2b_s34b_b79k")
-    assert "LOADED bundled 8" in said[0] and said[0].startswith("Model: bundled (the hub does not answer")
-    assert "RAISED ConnectionError course/tiny holds none of open_clip_config.json" in said[1]
-    assert "RAISED ConnectionError laion/CLIP-ViT-B-32-laion2B-s34B-b79K holds none of" in said[2]
-    tag = "/laion/CLIP-ViT-B-32-laion2B-s34B-b79K/resolve/main/open_clip_model.safetensors"
-    assert any(tag in path for _, path in hub.asked), "a tag is fetched from its repository"
+def test_there_then_from_the_cache_without_asking(hub):
+    said, _ = load(hub, f"there {TINY}", f"cached {TINY}")
+    assert said == [f"LOADED {TINY} 16\n"] * 2
+    assert {mode for mode, *_ in hub.asked} == {"there"}
+    said, seconds = load(hub, f"gone {TINY}", f"gone {TAG}", url="http://127.0.0.1:9")
+    assert said[0] == f"LOADED {TINY} 16\n", "also with the hub gone"
+    assert_says_what_to_do(said[1])
+    assert seconds[1] < 15
+    (weights,) = cached_weights(hub)
+    weights.write_bytes(weights.read_bytes()[:-100] + bytes(100))
+    said, _ = load(hub, f"there {TINY}", f"there {TINY}")
+    assert "RAISED ConnectionError open_clip_model.safetensors arrived damaged" in said[0], "spoilt in the cache"
+    assert said[1] == f"LOADED {TINY} 16\n"
 
 
-@pytest.mark.parametrize("mode", ["slow", "gone"])
-def test_a_hub_that_does_not_answer_is_not_waited_for(hub, models, mode):
-    said, seconds = load(hub, models, f"{mode} auto", url="http://127.0.0.1:9" if mode == "gone" else None)
-    assert "LOADED bundled 8" in said[0]
-    assert seconds[0] < 60
+def test_absent_and_evil(hub, model):
+    said, _ = load(hub, f"absent {TINY}", f"there {TAG}", "evil hf-hub:course/evil", "evil RN50/cc12m")
+    assert said[0].startswith("RAISED ConnectionError course/tiny holds none of open_clip_config.json")
+    assert said[1].startswith(f"RAISED ConnectionError {REPOSITORY} holds none of")
+    address = f"/{REPOSITORY}/resolve/main/open_clip_model.safetensors"
+    assert any(path == address for _, _, path, _ in hub.asked), "a tag is fetched from its repository"
+    for line, name in zip(said[2:], ["hf-hub:course/evil", "RN50/cc12m"], strict=True):
+        assert line.startswith(f"RAISED ValueError the model {name} cannot be loaded: Weights only load failed")
+    assert not (model.parent / "ran").exists()
 
 
-@pytest.mark.parametrize("mode, reason", [("cut", "could not be fetched whole"), ("wrong", "checksum is wrong")])
-def test_a_download_that_fails_ends_in_the_bundled_model_and_a_clean_cache(hub, models, mode, reason):
-    said, _ = load(hub, models, f"{mode} auto", f"{mode} hf-hub:course/tiny")
-    assert "LOADED bundled 8" in said[0] and reason in said[0]
-    assert "RAISED ConnectionError course/tiny" in said[1] and reason in said[1]
-    assert cached_weights(hub) == []
-    said, _ = load(hub, models, "present auto")
-    assert "LOADED hf-hub:course/tiny 16" in said[0], "a later try works"
+@pytest.mark.parametrize("mode, url", [
+    ("silent", None), ("there", "http://nowhere.invalid"), ("unresolved", "http://huggingface.example"),
+])  # fmt: skip
+def test_without_internet_it_says_soon_what_to_do(hub, mode, url):
+    (said,), (seconds,) = load(hub, f"{mode} {TAG}", url=url)
+    assert_says_what_to_do(said)
+    assert seconds < 15
+
+
+@pytest.mark.parametrize("mode, reason", [("cut", "could not be fetched: "), ("wrong", "checksum is wrong")])
+def test_a_download_that_fails_is_never_loaded_and_a_later_one_is(hub, mode, reason):
+    said, _ = load(hub, f"{mode} {TINY}", f"{mode} {TINY}", f"interrupted {TINY}")
+    for line in said[:2]:
+        assert line.startswith("RAISED ConnectionError ") and reason in line
+    assert said[2] == f"LOADED {TINY} 16\n"
+    assert len(cached_weights(hub)) == 1
+    parts = [part for mode, method, _, part in hub.asked if (mode, method) == ("interrupted", "GET")]
+    assert parts[0] is None and int(parts[1].strip("bytes=-")) > 1e6 and len(parts) == 2, "it goes on where it stopped"

@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +44,19 @@ def test_agrees_with_scipy_on_pictures_and_over_many_blocks(name, monkeypatch):
     queries, gallery = (rng.random((n, 64 * 64 * 3), dtype=np.float32) for n in (3, 50))
     theirs = SCIPY[name](queries, gallery)
     np.testing.assert_allclose(metrics.METRICS[name][0](queries, gallery), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_lesson_about_pixels_imports_is_soon_there():
+    """PyTorch and Chroma take seconds to import; L1 needs PyTorch when it is computed."""
+    program = (
+        "import sys\nfrom helpers import evaluate, images, metrics, show\n"
+        "print([name for name in ('torch', 'open_clip', 'chromadb', 'scipy') if name in sys.modules])\n"
+        "print(metrics.l2([[0, 3]], [[4, 0]]), metrics.correlation([[1, 2]], [[2, 1]]), 'torch' in sys.modules)\n"
+        "print(metrics.l1([[0, 3]], [[4, 0]]), 'torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(metrics.__file__).parent.parent)}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["[]", "[[5.]] [[-1.]] False", "[[7.]] True"]
 
 
 def test_by_hand():

@@ -11,6 +11,7 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 
 from helpers import evaluate, images, show
+from helpers.backroom import fonts
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_the_numbers_of_an_axis_stay_what_they_are():
     ("caf\udce9", "caf?"), ("a\u200db", "ab"),
 ])  # fmt: skip
 def test_signs_that_no_font_has_are_replaced_and_named(name, instead, monkeypatch):
-    monkeypatch.setattr(show, "FONTS", ())
+    monkeypatch.setattr(fonts, "FONTS", ())
     picture, said = drawn(lambda: show.figure(named(name), ""))
     np.testing.assert_array_equal(picture, saved(named(instead)))
     assert said.count("no font here has them") == ("?" in instead)
@@ -173,7 +174,7 @@ def test_the_description_keeps_the_true_name():
 
 def test_a_font_that_has_a_sign_is_used_where_it_is_installed(monkeypatch):
     name = "x\N{LATIN SMALL LETTER K WITH PALATAL HOOK}"  # Matplotlib brings along a font that has it, and is not used
-    monkeypatch.setattr(show, "FONTS", ("no such font", "STIXGeneral"))
+    monkeypatch.setattr(fonts, "FONTS", ("no such font", "STIXGeneral"))
     with plt.rc_context({"font.family": ["DejaVu Sans", "STIXGeneral"]}):
         expected = saved(named(name))
     picture, said = drawn(lambda: show.figure(named(name), ""))
@@ -182,7 +183,7 @@ def test_a_font_that_has_a_sign_is_used_where_it_is_installed(monkeypatch):
 
 
 def test_ticks_may_be_named_by_numbers(monkeypatch):
-    monkeypatch.setattr(show, "FONTS", ())
+    monkeypatch.setattr(fonts, "FONTS", ())
     fig, ax = plt.subplots()
     ax.set_xticks([0, 1], [5, 50])
     expected = saved(fig)
@@ -193,7 +194,7 @@ def test_ticks_may_be_named_by_numbers(monkeypatch):
     "name", ["n" * 250, "犬" * 80, "new\nline\n" * 20, "so many words " * 18, " ", "$" * 99], ids=range(6)
 )
 def test_long_names_leave_room_for_the_pictures(tmp_path, name, monkeypatch):
-    monkeypatch.setattr(show, "FONTS", ())
+    monkeypatch.setattr(fonts, "FONTS", ())
     for i in range(2):
         Image.new("RGB", (30, 20), "red").save(tmp_path / f"{i}.png")
     gallery = images.load_gallery(tmp_path)

@@ -1,5 +1,6 @@
 """The index: equal to its gallery and to exact search, whatever is killed, shared, full, broken or gone."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -18,7 +19,7 @@ import pytest
 from conftest import free_port, start_server
 from PIL import Image
 
-from helpers import clip, embeddings, images, metrics, store
+from helpers import clip, images, metrics, store
 
 # children start in milliseconds from a server process that has imported everything, and that has no threads
 children = multiprocessing.get_context("forkserver")
@@ -30,21 +31,15 @@ class Colours:
 
     def __init__(self, name="colours", fingerprint="f00d", seconds=0.0):
         self.name, self.fingerprint, self.seconds, self.dim = name, fingerprint, seconds, 48
-        self.asked, self.skipped = 0, []
+        self.asked = 0
 
     def encode_images(self, pictures):
-        self.skipped, rows = [], []
+        rows = []
         for picture in getattr(pictures, "paths", pictures):
             self.asked += 1
             time.sleep(self.seconds)
-            try:
-                opened = picture if isinstance(picture, Image.Image) else images.open_rgb(picture)
-                rows.append(np.asarray(opened.resize((4, 4)), dtype=np.float32).ravel() - 100)
-            except (ValueError, OSError) as error:
-                self.skipped.append((str(picture), str(error)))
-                rows.append(np.full(48, np.nan, dtype=np.float32))
-        if len(self.skipped) == len(rows):
-            raise ValueError(f"none of the {len(rows)} pictures could be opened: {self.skipped[0][1]}")
+            opened = picture if isinstance(picture, Image.Image) else images.open_rgb(picture)
+            rows.append(np.asarray(opened.resize((4, 4)), dtype=np.float32).ravel() - 100)
         return np.stack(rows)
 
     def encode_texts(self, texts):
@@ -70,7 +65,10 @@ def ids(matches):
 
 def content(index):
     """Everything that is stored: vectors (over HTTP they are rounded) and metadata by id."""
-    stored = index._open().get(include=["embeddings", "metadatas"])
+    collection = index._open()
+    if collection is None:
+        return {}
+    stored = collection.get(include=["embeddings", "metadatas"])
     rows = zip(stored["ids"], stored["embeddings"], stored["metadatas"], strict=True)
     return {key: (tuple(np.round(vector, 3).tolist()), sorted(metadata.items())) for key, vector, metadata in rows}
 
@@ -185,7 +183,7 @@ def test_a_gallery_that_is_gone_changes_nothing(folder, where, name):
     index.sync(gallery)
     before = content(index)
     away = folder.rename(folder.parent / "away")
-    with pytest.raises(OSError, match=r"no picture of .*train can be read now .*nothing was changed"):
+    with pytest.raises(OSError, match=r"no picture of .*train can be read now .*nothing was changed in the index"):
         index.sync(gallery)
     folder.mkdir()  # where the disk was mounted
     with pytest.raises(OSError, match="nothing was changed in the index"):
@@ -253,22 +251,39 @@ def test_width_and_height_are_those_of_the_upright_picture(tmp_path):
 
 
 class Vanishing(Colours):
-    """Somebody takes a picture away while it is being encoded."""
+    """Somebody takes a picture away after the sync has looked at it."""
 
     def encode_images(self, pictures):
-        vectors = super().encode_images(pictures)
-        Path(pictures[1]).unlink()
-        return vectors
+        for picture in pictures:
+            if Path(picture).name == "1.png":
+                Path(picture).unlink(missing_ok=True)
+        return super().encode_images(pictures)
 
 
-def test_a_picture_that_vanishes_after_it_was_encoded_is_named_and_the_rest_is_stored(tmp_path):
+def test_a_picture_that_vanishes_during_a_sync_is_named_and_the_rest_is_stored(tmp_path):
     for i in range(4):
         Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
     index = store.open_index(encoder=Vanishing())
     report = index.sync(images.load_gallery(tmp_path))
     assert (report.added, index.count()) == (3, 3)
     ((path, reason),) = report.skipped
-    assert path.name == "1.png" and "No such file" in reason
+    assert path.name == "1.png" and "1.png" in reason
+
+
+class NotANumber(Colours):
+    """Gives NaN for one picture, as a network does whose numbers have grown too large."""
+
+    def encode_images(self, pictures):
+        vectors = super().encode_images(pictures)
+        vectors[[Path(picture).name == "05.png" for picture in pictures]] = np.nan
+        return vectors
+
+
+def test_a_picture_for_which_the_encoder_gives_nan_is_named_and_not_stored(folder):
+    index = store.open_index(encoder=NotANumber())
+    report = index.sync(images.load_gallery(folder))
+    assert report.added == index.count() == 39
+    assert [(path.name, reason) for path, reason in report.skipped] == [("05.png", "the encoder gives NaN for it")]
 
 
 class Given(Colours):
@@ -280,7 +295,6 @@ class Given(Colours):
         self.dim = len(next(iter(table.values())))
 
     def encode_images(self, pictures):
-        self.skipped = []
         return np.stack([self.table[Path(picture).name] for picture in pictures])
 
 
@@ -388,27 +402,27 @@ def test_an_empty_index_has_no_answers():
     ({"text": "a", "vector": np.ones(48)}, "exactly one"),
     ({"vector": np.ones(47)}, r"vectors of shape \(48,\), and this one is \(47,\)"),
     ({"vector": np.ones((1, 48))}, r"this one is \(1, 48\)"),
-    ({"vector": np.full(48, np.nan)}, "holds NaN"),
-    ({"vector": np.zeros(48)}, "no direction, so no cosine"),
+    ({"vector": np.full(48, np.nan)}, "largest number is nan"),
+    ({"vector": np.zeros(48)}, "largest number is 0e.00: it has no direction"),
     ({"text": "a", "k": 0}, "a whole number, at least 1, not 0"),
     ({"text": "a", "k": "5"}, "not '5'"),
     ({"text": "a", "k": 2.5}, "not 2.5"),
     ({"text": "a", "k": True}, "not True"),
     ({"text": "a", "k": None}, "not None"),
     ({"text": "a", "k": float("nan")}, "not nan"),
-    ({"text": 5}, "the query 5 cannot be encoded"),
-    ({"image": 5}, "the query 5 cannot be encoded"),
+    ({"text": 5}, "no vector can be made of this query"),
+    ({"image": 5}, "no vector can be made of this query"),
     ({"image": "no/such/picture.jpg"}, "no/such/picture.jpg"),
-    ({"vector": np.full(48, "0.5")}, "an array of numbers, and this one holds <U3"),
-    ({"vector": np.full(48, 1j)}, "holds complex128"),
-    ({"vector": [None] * 48}, "holds object"),
-    ({"vector": np.full(48, 1e200)}, "too far from 1"),
-    ({"vector": np.full(48, 1e-30)}, "too far from 1"),
+    ({"vector": np.full(48, "0.5")}, r"this one is \(48,\), <U3"),
+    ({"vector": np.full(48, 1j)}, "complex128"),
+    ({"vector": [None] * 48}, "object"),
+    ({"vector": np.full(48, 1e200)}, "largest number is 1e.200"),
+    ({"vector": np.full(48, 1e-30)}, "largest number is 1e-30"),
     ({"text": "a", "where": {"label": 3}}, "label is text in UTF-8, such as '3', and the filter asks for 3 .int"),
     ({"text": "a", "where": {"width": "12"}}, "width is a whole number, such as 3, and the filter asks for '12' .str"),
-    ({"text": "a", "where": {"label": {"$contains": "a"}}}, r"use one of \$eq, \$ne, \$in, \$nin, in a dict"),
+    ({"text": "a", "where": {"label": {"$contains": "a"}}}, r"asked of label: use one of \$eq, \$ne, \$in, \$nin"),
     ({"text": "a", "where": {"label": "a", "width": 3}}, r"more than one as {'\$and'"),
-    ({"text": "a", "where": {"$or": "x"}}, r"\$or takes a list of filters"),
+    ({"text": "a", "where": {"$or": "x"}}, r"'\$and' and '\$or' take a list of filters"),
     ({"text": "a", "where": {"label": {"$in": "ab"}}}, r"\$in takes a list of values"),
     ({"text": "a", "where": {"colour": "red"}}, "unknown field 'colour'.*label, split"),
     ({"text": "a", "where": {"$or": [{"label": "a"}, {"colour": "red"}]}}, "unknown field 'colour'"),
@@ -554,7 +568,6 @@ def test_a_picture_that_cannot_be_opened_is_no_query(folder):
 
 def test_an_index_refuses_another_encoder_until_it_is_rebuilt(folder, where, name):
     gallery = images.load_gallery(folder)
-    store.open_index(where or "unused", encoder=Colours(), name=name).sync(gallery) if where else None
     first = store.open_index(where, encoder=Colours(), name=name)
     first.sync(gallery)
     other = store.Index(first._home, Colours("CLIP", "beef"), name, "cosine")
@@ -568,7 +581,7 @@ def test_an_index_refuses_another_encoder_until_it_is_rebuilt(folder, where, nam
 
 def test_an_index_refuses_another_space(folder, tmp_path):
     store.open_index(tmp_path / "index", encoder=Colours(), space="l2").sync(images.load_gallery(folder))
-    with pytest.raises(ValueError, match="built for the space 'l2', and this is 'cosine'"):
+    with pytest.raises(ValueError, match=r"for the space 'l2', and this is colours \(f00d\) for 'cosine'"):
         store.open_index(tmp_path / "index", encoder=Colours()).query(text="a")
 
 
@@ -599,6 +612,12 @@ def sync_slowly(pictures, index, batch, seconds, result=None, name="pictures"):
         result.put(said)
 
 
+def wait_for_the_first_write(index):
+    end = time.monotonic() + 60
+    while not any(index.glob("*/header.bin")) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def test_a_sync_that_is_killed_loses_nothing_and_the_next_one_finishes(folder, tmp_path):
     gallery = images.load_gallery(folder)
     in_one_go = store.open_index(encoder=Colours())
@@ -610,8 +629,10 @@ def test_a_sync_that_is_killed_loses_nothing_and_the_next_one_finishes(folder, t
         where = tmp_path / f"index{turn}"
         child = children.Process(target=sync_slowly, args=(folder, where, 4, 0.01))
         child.start()
-        while not (where / "writes").exists():
+        while not (where / "chroma.sqlite3").exists():
             time.sleep(0.005)
+        if turn:  # the first is killed while it makes the database, perhaps
+            wait_for_the_first_write(where)
         time.sleep(moments.uniform(0, 0.5))
         child.kill()
         child.join()
@@ -628,33 +649,118 @@ def test_a_sync_that_is_killed_loses_nothing_and_the_next_one_finishes(folder, t
 
 
 def test_a_second_process_that_syncs_the_same_folder_is_refused(folder, tmp_path):
-    result = children.Queue()
-    child = children.Process(target=sync_slowly, args=(folder, tmp_path / "index", 4, 0.05, result))
-    child.start()
-    while not (tmp_path / "index" / "writes").exists():
-        time.sleep(0.01)
+    gallery = images.load_gallery(folder)
     index = store.open_index(tmp_path / "index", encoder=Colours())
-    with pytest.raises(RuntimeError, match=r"another process is syncing .*chroma run --path"):
-        index.sync(images.load_gallery(folder))
+    result = children.Queue()
+    child = children.Process(target=sync_slowly, args=(folder, tmp_path / "index", 4, 0.15, result))
+    child.start()
+    wait_for_the_first_write(tmp_path / "index")
+    refused = [
+        lambda: index.sync(gallery),
+        index.clear,
+        lambda: store.open_index(tmp_path / "index", encoder=Colours()),  # it would crash on a graph half written
+    ]
+    for action in refused:
+        with pytest.raises(RuntimeError, match=r"another process is syncing .*chroma run --path"):
+            action()
     assert result.get(timeout=60) == "added 40"
     child.join()
-    assert index.sync(images.load_gallery(folder)).unchanged == 40
+    assert index.sync(gallery).unchanged == 40
 
 
-def test_a_reader_sees_what_another_process_writes(folder, tmp_path):
+def sync_each(galleries, index, go, done):
+    opened = store.open_index(index, encoder=Colours())
+    for pictures in galleries:
+        go.acquire(timeout=60)
+        opened.sync(images.load_gallery(pictures))
+        done.release()
+
+
+def test_a_reader_answers_from_before_until_the_index_is_opened_again(folder, tmp_path):
+    """What is gone since is said; what is new is not seen; nothing else is wrong."""
+    other = shutil.copytree(folder, tmp_path / "other" / "train")
+    shutil.rmtree(other / "a")
+    for path in (other / "b").iterdir():
+        Image.new("RGB", (24, 24), (int(path.stem), 200, 0)).save(path)
+    shutil.copytree(folder / "a", other / "new")
+    gallery = images.load_gallery(folder)
+    go, done = children.Semaphore(0), children.Semaphore(0)
+    child = children.Process(target=sync_each, args=([folder, other], tmp_path / "index", go, done))
+    child.start()
+    go.release()
+    assert done.acquire(timeout=60)
+    index = store.open_index(tmp_path / "index", encoder=Colours())
+    before = {path: index.query(image=path, k=1) for path in gallery.paths}
+    assert all(found[0].score == pytest.approx(1, abs=1e-5) for found in before.values())
+    go.release()
+    assert done.acquire(timeout=60)
+    child.join()
+    answered = 0
+    for path in gallery.paths:
+        try:
+            assert ids(index.query(image=path, k=1)) == ids(before[path])
+            answered += 1
+        except OSError as error:
+            assert "open it again" in str(error) or "open the index again" in str(error)
+    assert 15 <= answered <= 30
+    with pytest.raises(OSError, match="another program has changed the index .*: open it again"):
+        index.query(text="a", where={"label": "new"})
+    again, gallery = store.open_index(tmp_path / "index", encoder=Colours()), images.load_gallery(other)
+    in_one_go = store.open_index(encoder=Colours())
+    in_one_go.sync(gallery)
+    for opened in (again, index):  # they share what the process has open
+        assert opened.count() == 40 and content(opened) == content(in_one_go)
+        for path in gallery.paths:
+            assert ids(opened.query(image=path, k=40)) == ids(in_one_go.query(image=path, k=40))
+
+
+def test_a_sync_goes_on_from_what_another_process_has_stored(folder, tmp_path):
     gallery = images.load_gallery(folder)
     index = store.open_index(tmp_path / "index", encoder=Colours())
     index.sync(gallery.take(range(8)))
-    child = children.Process(target=sync_slowly, args=(folder, tmp_path / "index", 4, 0.03))
+    child = children.Process(target=sync_slowly, args=(folder, tmp_path / "index", 4, 0))
     child.start()
-    seen = set()
-    while child.is_alive():
-        seen.add(index.count())
-        match = index.query(image=gallery.paths[3], k=1)[0]
-        assert match.path == gallery.paths[3] and match.score == pytest.approx(1, abs=1e-5)
-    assert index.count() == 40 and len(seen) > 2
-    for path in gallery.paths[::3]:
+    child.join()
+    report = index.sync(gallery)
+    assert (report.added, report.unchanged, index.count()) == (0, 40, 40)
+    for path in gallery.paths:
         assert index.query(image=path, k=1)[0].score == pytest.approx(1, abs=1e-5)
+
+
+def open_and_count(index, go, result):
+    go.wait(60)
+    try:
+        result.put(store.open_index(index, encoder=Colours()).count())
+    except Exception as error:
+        result.put(f"{type(error).__name__}: {error}")
+
+
+def test_six_processes_that_open_a_new_folder_at_once(tmp_path):
+    go, result = children.Event(), children.Queue()
+    openers = [children.Process(target=open_and_count, args=(tmp_path / "index", go, result)) for _ in range(6)]
+    for opener in openers:
+        opener.start()
+    time.sleep(0.5)
+    go.set()
+    said = [result.get(timeout=60) for _ in openers]
+    assert all(count == 0 or "RuntimeError: another process" in str(count) for count in said) and 0 in said, said
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_reading_makes_nothing(tmp_path, where, name):
+    index = store.open_index(where, encoder=Colours(), name=name)
+    before = files(tmp_path)
+    for _ in range(2):
+        assert index.count() == 0 and index.query(text="a") == [] and "0 pictures" in repr(index)
+    with pytest.raises(ValueError, match="unknown field"):
+        index.query(text="a", where={"colour": "red"})
+    assert files(tmp_path) == before
+    assert name not in [collection.name for collection in index._home.client.list_collections()]
+    index.clear()
+    assert name in [collection.name for collection in index._home.client.list_collections()]
 
 
 def sync_with_little_room(pictures, index, room, result):
@@ -796,7 +902,7 @@ def test_a_folder_that_is_no_index(tmp_path):
     broken.mkdir()
     (broken / "chroma.sqlite3").write_bytes(b"SQLite format 3\0" + b"garbage" * 1000)
     for _ in range(2):
-        with pytest.raises(OSError, match="cannot be opened.*not a database.*remove the folder and sync again"):
+        with pytest.raises(OSError, match="does not work.*not a database.*remove the folder and sync again"):
             store.open_index(broken, encoder=Colours())
     shutil.rmtree(broken)
     assert store.open_index(broken, encoder=Colours()).count() == 0
@@ -805,7 +911,7 @@ def test_a_folder_that_is_no_index(tmp_path):
 def test_a_collection_that_another_program_made_is_refused_until_it_is_cleared(folder, tmp_path):
     client = chromadb.PersistentClient(tmp_path / "index")
     client.create_collection("pictures").add(ids=["a"], embeddings=[[1.0, 2.0, 3.0]], metadatas=[{"mine": True}])
-    with pytest.raises(OSError, match="already opened .* with chromadb itself: close that client"):
+    with pytest.raises(OSError, match="opened already with chromadb itself: close that client"):
         store.open_index(tmp_path / "index", encoder=Colours())
     client.close()
     index = store.open_index(tmp_path / "index", encoder=Colours())
@@ -822,13 +928,13 @@ def test_rows_that_another_program_left_are_said_and_a_sync_puts_them_right(fold
     index = store.open_index(where, encoder=Colours(), name=name)
     index.sync(gallery)
     before = content(index)
-    theirs = index._home.client.get_collection(name)
     nobodys = np.arange(48, dtype=np.float32)
     for left in ([None], [{"mine": 1}], [{"label": 3, "hash": 4}]):
+        theirs = index._home.client.get_collection(name)
         theirs.delete(ids=["a/04.png"])
         theirs.add(ids=["a/04.png"], embeddings=[nobodys], metadatas=left)
         theirs.add(ids=["strange"], embeddings=[nobodys], metadatas=left)
-        with pytest.raises(ValueError, match=r"rows of another program: index\.sync\(gallery\)"):
+        with pytest.raises(OSError, match=r"another program has changed .*: open it again, or index\.sync\(gallery\)"):
             index.query(vector=nobodys)
         assert len(index.query(vector=nobodys, k=50, where={"label": "b"})) == 10 and "41 pictures" in repr(index)
         report = index.sync(gallery)
@@ -839,8 +945,10 @@ def test_rows_that_another_program_left_are_said_and_a_sync_puts_them_right(fold
 def test_a_collection_that_another_program_renames_or_removes(folder, where, name):
     gallery = images.load_gallery(folder)
     index = store.open_index(where, encoder=Colours(), name=name)
-    client = index._home.client
-    ways = [lambda: client.get_collection(name).modify(name=uuid.uuid4().hex), lambda: client.delete_collection(name)]
+    ways = [
+        lambda: index._home.client.get_collection(name).modify(name=uuid.uuid4().hex),
+        lambda: index._home.client.delete_collection(name),
+    ]
     for change in ways:
         index.sync(gallery)
         change()
@@ -870,7 +978,7 @@ def test_an_index_that_is_deleted_behind_its_back(folder, tmp_path):
 
 def test_an_address_where_nothing_listens():
     port = free_port()
-    with pytest.raises(ConnectionError, match=f"no server answers at .*chroma run --path FOLDER --port {port}"):
+    with pytest.raises(ConnectionError, match=f"no Chroma server answers at .*chroma run --path FOLDER --port {port}"):
         store.open_index(f"http://127.0.0.1:{port}", encoder=Colours())
 
 
@@ -931,7 +1039,7 @@ def test_an_address_in_capitals_with_a_slash_behind_is_a_server(server, name):
     "address", ["HTTP://127.0.0.1:{}", "http://[::1]:{}", "http://a..b:{}", f"http://{'a' * 70}:{{}}"]
 )
 def test_an_address_that_nobody_answers_is_said(address):
-    with pytest.raises(ConnectionError, match="no server answers at http://.*chroma run"):
+    with pytest.raises(ConnectionError, match="no Chroma server answers at http://.*chroma run"):
         store.open_index(address.format(free_port()), encoder=Colours())
 
 
@@ -945,10 +1053,68 @@ def test_an_address_where_something_else_listens():
 
     other = ThreadingHTTPServer(("127.0.0.1", 0), Other)
     threading.Thread(target=other.serve_forever, daemon=True).start()
-    with pytest.raises(ConnectionError, match="is no Chroma server"):
+    with pytest.raises(ConnectionError, match="no Chroma server answers at http://.*chroma run --path FOLDER"):
         store.open_index(f"http://127.0.0.1:{other.server_address[1]}", encoder=Colours())
     other.shutdown()
     other.server_close()
+
+
+@pytest.mark.parametrize("given", ["as options", "in the environment"])
+def test_headers_tenant_and_database_reach_the_server(given, monkeypatch):
+    asked = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers["X-Chroma-Token"]))
+            answer = {"name": "class", "tenant": "school", "id": str(uuid.uuid4())}
+            if self.path.endswith("identity"):
+                answer = {"user_id": "", "tenant": "school", "databases": ["class"]}
+            if "collections" in self.path:
+                answer = {"error": "NotFoundError", "message": "no such collection"}
+            self.send_response(404 if "collections" in self.path else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    options = {"headers": {"X-Chroma-Token": "secret"}, "tenant": "school", "database": "class"}
+    if given == "in the environment":
+        for name, value in (
+            ("SERVER_HEADERS", json.dumps(options["headers"])),
+            ("TENANT", "school"),
+            ("DATABASE", "class"),
+        ):
+            monkeypatch.setenv(f"CHROMA_{name}", value)
+        options = {}
+    assert store.open_index(address, encoder=Colours(), **options).count() == 0
+    assert {token for _, token in asked} == {"secret"}
+    assert any(path.endswith("/tenants/school/databases/class/collections/pictures") for path, _ in asked)
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_tenant_and_a_database_of_a_real_server(folder, server):
+    address, port = server, int(server.rsplit(":", 1)[1])
+    with pytest.raises(ConnectionError, match="refuses: .*class"):
+        store.open_index(address, encoder=Colours(), database="class")
+    chromadb.HttpClient(port=port).get_settings()
+    admin = chromadb.AdminClient(chromadb.HttpClient(port=port).get_settings())
+    admin.create_database("class")
+    index = store.open_index(address, encoder=Colours(), name="tenants", database="class")
+    index.sync(images.load_gallery(folder))
+    assert index.count() == 40 and store.open_index(address, encoder=Colours(), name="tenants").count() == 0
+
+
+def test_options_that_nothing_takes_are_refused(tmp_path, server):
+    for where in (None, tmp_path):
+        with pytest.raises(TypeError, match="headers: only a server takes this"):
+            store.open_index(where, encoder=Colours(), headers={"X-Chroma-Token": "secret"})
+    with pytest.raises(TypeError, match="haeders"):
+        store.open_index(server, encoder=Colours(), haeders={})
 
 
 def ask(address, name, pictures, ready, until, result):
@@ -1025,34 +1191,12 @@ def test_an_index_that_another_client_rebuilds(folder, server, name):
     gallery = images.load_gallery(folder)
     index, other = (store.open_index(server, encoder=Colours(), name=name) for _ in range(2))
     index.sync(gallery)
+    assert len(index.query(text="a", k=40)) == 40
     other.clear()
     other.sync(gallery.take(range(10)))
     with pytest.raises(OSError, match="removed or rebuilt by another program"):
         index.query(text="a")
     assert len(index.query(text="a", k=40)) == 10
-
-
-# ---------------------------------------------------------------------------------------------- remembered embeddings
-
-
-def test_embeddings_of_a_gallery_some_of_which_is_gone(folder, tmp_path):
-    gallery = images.load_gallery(folder)
-    expected = embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache")
-    for row in (0, 5):
-        gallery.paths[row].unlink()
-        expected[row] = np.nan
-    for _ in range(2):  # nothing else is new, and what cannot be opened is not remembered
-        np.testing.assert_array_equal(embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache"), expected)
-    with pytest.raises(ValueError, match="none of the 1 pictures could be opened"):
-        embeddings.load_or_encode(Colours(), gallery.take([5]), tmp_path / "cache")
-
-
-def test_embeddings_that_cannot_be_kept_are_not_lost(folder, tmp_path, capsys):
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    gallery = images.load_gallery(folder)
-    found = embeddings.load_or_encode(Colours(), gallery, tmp_path / "cache")
-    np.testing.assert_array_equal(found, Colours().encode_images(gallery.paths))
-    assert "cannot be kept for the next time" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------------- with the real model
@@ -1094,7 +1238,7 @@ def test_two_indexes_of_one_process_name_the_pictures_of_the_last_gallery(folder
 def test_a_tensor_that_numpy_does_not_read_is_refused_in_words(make):
     torch = pytest.importorskip("torch")
     index = store.open_index(encoder=Colours())
-    with pytest.raises(ValueError, match="NumPy makes no vector"):
+    with pytest.raises(ValueError, match="no vector can be made of this query"):
         index.query(vector=make(torch.ones(48)))
 
 
@@ -1114,3 +1258,80 @@ def test_no_place_for_an_index_is_said_in_words(where, tmp_path, monkeypatch):
     else:
         with pytest.raises(ValueError, match="where is a folder or an address"):
             store.open_index(where, encoder=Colours())
+
+
+def test_after_clear_an_index_is_empty_at_once_and_can_be_synced(folder, where, name):
+    gallery = images.load_gallery(folder)
+    index = store.open_index(where, encoder=Colours(), name=name)
+    shares = isinstance(where, Path)  # a folder has one client in a process, a server has one for each index
+    beside = store.open_index(where, encoder=Colours(), name=name) if shares else index
+    index.sync(gallery)
+    assert beside.count() == 40
+    index.clear()
+    assert (index.count(), beside.count(), index.query(text="a")) == (0, 0, [])
+    assert index.sync(gallery).added == 40 and len(beside.query(text="a")) == 5
+
+
+def test_a_thread_that_opens_a_folder_does_not_disturb_one_that_syncs_it(folder, tmp_path):
+    gallery = images.load_gallery(folder)
+    index = store.open_index(tmp_path / "index", encoder=Colours(seconds=0.02))
+    said = []
+
+    def open_again():
+        while syncing.is_alive():
+            try:
+                store.open_index(tmp_path / "index", encoder=Colours())
+            except RuntimeError as error:
+                said.append(str(error))
+
+    syncing = threading.Thread(target=lambda: said.append(index.sync(gallery)))
+    syncing.start()
+    time.sleep(0.1)
+    open_again()
+    syncing.join()
+    reports = [one for one in said if isinstance(one, store.Report)]
+    assert [report.added for report in reports] == [40] and index.count() == 40
+    assert all("another process is syncing" in one for one in said if isinstance(one, str))
+
+
+def clear_or_sync(pictures, index, what):
+    opened = store.open_index(index, encoder=Colours())
+    opened.clear() if what == "clear" else opened.sync(images.load_gallery(pictures))
+
+
+def test_a_reader_of_an_empty_index_sees_what_another_process_then_stores(folder, tmp_path):
+    clearing = children.Process(target=clear_or_sync, args=(folder, tmp_path / "index", "clear"))
+    clearing.start()
+    clearing.join()
+    reader = store.open_index(tmp_path / "index", encoder=Colours())
+    assert (reader.count(), reader.query(text="a")) == (0, [])
+    syncing = children.Process(target=clear_or_sync, args=(folder, tmp_path / "index", "sync"))
+    syncing.start()
+    syncing.join()
+    assert reader.count() == 40 and len(reader.query(text="a")) == 5
+
+
+def test_a_reader_from_before_is_told_to_open_the_index_again(folder, tmp_path):
+    """Also where a filter makes Chroma look for pictures that its graph, read before, does not know."""
+    gallery = images.load_gallery(folder)
+    index = store.open_index(tmp_path / "index", encoder=Colours())
+    index.sync(gallery.take(range(10)))
+    syncing = children.Process(target=clear_or_sync, args=(folder, tmp_path / "index", "sync"))
+    syncing.start()
+    syncing.join()
+    for where in (None, {"label": "d"}, {"label": "a"}):
+        try:
+            found = ids(index.query(image=gallery.paths[0], where=where))
+        except OSError as error:
+            assert "another program has changed the index" in str(error) and "open it again" in str(error)
+        else:
+            assert set(found) <= set(gallery.ids)
+    again = store.open_index(tmp_path / "index", encoder=Colours())
+    assert ids(again.query(image=gallery.paths[35], k=1)) == [gallery.ids[35]]
+
+
+def test_a_server_that_refuses_is_told_from_one_that_is_not_there(server):
+    with pytest.raises(ConnectionError, match="the server at http://localhost.* refuses: .*nowhere"):
+        store.open_index(server, encoder=Colours(), database="nowhere")
+    with pytest.raises(TypeError, match="port: a server takes headers, tenant, database, settings"):
+        store.open_index(server, encoder=Colours(), port=3)

@@ -18,8 +18,8 @@ TRICKS = {
     ),
     "traces Python": r"settrace|setprofile|sys\s*\.\s*monitoring",
     "replaces what belongs to a library": (
-        r"\b(np|numpy|pd|pandas|builtins|chromadb|math|images|metrics|evaluate|embeddings|clip|show)(\.\w+)+\s*=(?!=)"
-        r"|setattr\s*\(\s*(np|numpy|pd|pandas|builtins|chromadb|math|images|metrics|evaluate|embeddings|clip|show)\b"
+        r"\b(np|numpy|pd|pandas|builtins|chromadb|math|images|metrics|evaluate|clip|store|show|lab)(\.\w+)+\s*=(?!=)"
+        r"|setattr\s*\(\s*(np|numpy|pd|pandas|builtins|chromadb|math|images|metrics|evaluate|clip|store|show|lab)\b"
     ),
     "ends processes, or starts them": (
         r"\bos\s*\.\s*(_exit|abort|kill|killpg|fork|system|exec\w*)\b|\b(subprocess|pty)\b"

@@ -18,7 +18,7 @@ from build_data import LONGEST_SIDE, PACKAGES, without_margins
 from model.words import Words
 from PIL import Image
 
-from helpers.images import open_rgb, to_rgb
+from helpers.images import open_rgb
 
 SIDE = 256
 ALIKE = 0.9  # correlation of two small grey pictures above which they count as the same drawing
@@ -214,7 +214,7 @@ def _open(packages: Path, source: str, path: str, svg: str | None) -> tuple[np.n
         if svg or file.suffix == ".svg":
             how = {"svg_string": svg} if svg else {"svg_path": str(file)}
             drawn = resvg_py.svg_to_bytes(**how, width=LONGEST_SIDE, background="#ffffff")
-            picture = to_rgb(Image.open(BytesIO(drawn)))
+            picture = open_rgb(Image.open(BytesIO(drawn)))
         else:
             picture = open_rgb(file)
         picture = without_margins(picture)

@@ -1,17 +1,15 @@
 """The exercises of the lessons: for each its right answer, the inputs that are tried, and the usual mistakes."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from helpers import evaluate, images, metrics
-from helpers.check import agrees
 
 
-class _Exercise(NamedTuple):
-    """What `check.agrees` needs to know."""
+class Exercise(NamedTuple):
+    """What `judge.agrees` needs to know."""
 
     reference: Callable[..., Any]
     inputs: list[tuple]
@@ -19,35 +17,17 @@ class _Exercise(NamedTuple):
     without_loop: bool = False
 
 
-_EXERCISES: dict[str, Callable[..., _Exercise]] = {}
+_EXERCISES: dict[str, Callable[..., Exercise]] = {}
 
 
-def check(name: str, **given: Any) -> bool:
-    """Print whether the reader's function `name` is right, or what seems to be wrong with it.
-
-    Parameters
-    ----------
-    name : str
-        The function that the exercise asks for. It is looked up where `check` is called, and need not be there.
-    **given
-        What the check takes from the lesson: `encoder` for class_vector, `client` for nearest_of_other_classes.
-
-    Returns
-    -------
-    bool
-        Whether the exercise is solved.
-
-    Raises
-    ------
-    ValueError
-        No exercise has this name.
-    """
+def find(name: str, **given: Any) -> Exercise:
+    """Return the exercise that asks for the function `name`; `given` is what it takes from the lesson."""
     if name not in _EXERCISES:
         raise ValueError(f"no exercise is called {name!r}. There are: {', '.join(_EXERCISES)}.")
-    return agrees(name, inspect.currentframe().f_back.f_globals, **_EXERCISES[name](**given)._asdict())
+    return _EXERCISES[name](**given)
 
 
-def _exercise(entry: Callable[..., _Exercise]) -> Callable[..., _Exercise]:
+def _exercise(entry: Callable[..., Exercise]) -> Callable[..., Exercise]:
     _EXERCISES[entry.__name__.removeprefix("_")] = entry
     return entry
 
@@ -68,9 +48,9 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 @_exercise
-def _my_l2() -> _Exercise:
+def _my_l2() -> Exercise:
     made_up = np.random.default_rng(0)
-    return _Exercise(
+    return Exercise(
         _l2,
         [(made_up.normal(size=d), made_up.normal(size=(n, d))) for n, d in ((4, 6), (80, 3), (2, 90))],
         {
@@ -86,12 +66,12 @@ def _my_l2() -> _Exercise:
 
 
 @_exercise
-def _my_precision() -> _Exercise:
+def _my_precision() -> Exercise:
     def share(ranked: np.ndarray, label: str, k: int) -> float:
         return evaluate.precision_at_k(ranked[None], [label], k)[0]
 
     ranked = np.array(["mill", "bird", "windmill"])[[0, 1, 0, 1, 1, 0, 0, 1, 2, 1, 0, 0, 2, 0, 0]]
-    return _Exercise(
+    return Exercise(
         share,
         [
             (ranked, "mill", 6),
@@ -116,14 +96,14 @@ def _my_precision() -> _Exercise:
 
 
 @_exercise
-def _my_average_precision() -> _Exercise:
+def _my_average_precision() -> Exercise:
     def ap(relevant: np.ndarray) -> float:
         return evaluate.average_precision(relevant[None], [True])[0]
 
     def so_far(relevant: np.ndarray) -> np.ndarray:
         return np.array([relevant[:k].mean() for k in range(1, len(relevant) + 1)])
 
-    return _Exercise(
+    return Exercise(
         ap,
         [(np.array(list(word)) == "x",) for word in ("x-x---x--x-", "--x-", "-xx---x--", "-x-x--x-----x--x")],
         {
@@ -140,13 +120,13 @@ def _my_average_precision() -> _Exercise:
 
 
 @_exercise
-def _map_at() -> _Exercise:
+def _map_at() -> Exercise:
     def l1_map(size: int, queries: Any, gallery: Any, metric: str = "l1", k: int | None = None) -> float:
         order, _ = metrics.rank(images.pixel_matrix(queries, size), images.pixel_matrix(gallery, size), metric, k)
         return evaluate.average_precision(gallery.labels[order], queries.labels).mean()
 
     few = images.load_gallery(images.DATA / "test")  # each query finds itself, and others
-    return _Exercise(
+    return Exercise(
         l1_map,
         [(4, few.take(range(0, 50, 3)), few), (10, few.take(range(40, 120, 5)), few.take(range(40, 120)))],
         {
@@ -159,13 +139,13 @@ def _map_at() -> _Exercise:
 
 
 @_exercise
-def _colour_histogram() -> _Exercise:
+def _colour_histogram() -> Exercise:
     def shares(row: np.ndarray) -> np.ndarray:
         boxes = (row.reshape(-1, 3) * 4).astype(int).clip(0, 3) @ [16, 4, 1]
         return np.bincount(boxes, minlength=64) / len(boxes)
 
     rows = [np.random.default_rng(pixels).random(3 * pixels) for pixels in (5, 64, 300)]
-    return _Exercise(
+    return Exercise(
         shares,
         [(row,) for row in (*rows, np.array([0.0, 0, 0, 1, 1, 1, 0, 0, 1]))],
         {
@@ -182,9 +162,9 @@ def _colour_histogram() -> _Exercise:
 
 
 @_exercise
-def _fast_cosine() -> _Exercise:
+def _fast_cosine() -> Exercise:
     normal = np.random.default_rng(0).normal
-    return _Exercise(
+    return Exercise(
         _cosine,
         [(_unit(normal(size=d)), _unit(normal(size=(n, d)))) for n, d in ((4, 6), (80, 3), (2, 90))],
         {
@@ -199,13 +179,13 @@ def _fast_cosine() -> _Exercise:
 
 
 @_exercise
-def _nearest_name() -> _Exercise:
+def _nearest_name() -> Exercise:
     def nearest(pictures: np.ndarray, names: np.ndarray) -> np.ndarray:
         return metrics.rank(pictures, names, metric="cosine", k=1)[0][:, 0]
 
     normal = np.random.default_rng(0).normal
     made_up = [(_unit(normal(size=(m, d))), _unit(normal(size=(n, d)))) for m, n, d in ((5, 3, 4), (2, 9, 6))]
-    return _Exercise(
+    return Exercise(
         nearest,
         [*made_up, (np.eye(3), np.eye(3)[[2, 0, 1, 0, 2]])],
         {
@@ -221,12 +201,12 @@ def _nearest_name() -> _Exercise:
 
 
 @_exercise
-def _class_vector(encoder: Any) -> _Exercise:
+def _class_vector(encoder: Any) -> Exercise:
     def mean(name: str, templates: list[str]) -> np.ndarray:
         return encoder.encode_texts([template.replace("{}", name) for template in templates]).mean(axis=0)
 
     templates = ["a photo of a {}", "a drawing of a {}", "a {} on a white page", "a close-up of a {}"]
-    return _Exercise(
+    return Exercise(
         lambda n, t: _unit(mean(n, t)),
         [("car", templates), ("windmill", templates[:2]), ("playing card", templates[1:])],
         {
@@ -244,7 +224,7 @@ def _class_vector(encoder: Any) -> _Exercise:
 
 
 @_exercise
-def _nearest_of_other_classes(client: Any) -> _Exercise:
+def _nearest_of_other_classes(client: Any) -> Exercise:
     kinds = np.array(["mill", "castle", "fish", "mill"] * 6)
     dots = np.random.default_rng(0).normal(size=(len(kinds), 5)).astype(np.float32)
     settings = {"hnsw": {"space": "cosine"}}
@@ -255,7 +235,7 @@ def _nearest_of_other_classes(client: Any) -> _Exercise:
         order = metrics.rank(query[None], dots, metric="cosine", k=None)[0][0]
         return order[kept[order]]
 
-    return _Exercise(
+    return Exercise(
         lambda _, q, c, k: nearest(q, kinds != c)[:k],
         [(tiny, dots[0], "mill", 5), (tiny, dots[1] + dots[3], "castle", 12), (tiny, -dots[2], "fish", 3)],
         {
@@ -275,11 +255,11 @@ def _nearest_of_other_classes(client: Any) -> _Exercise:
 
 
 @_exercise
-def _to_cosine() -> _Exercise:
+def _to_cosine() -> Exercise:
     def cosine(d: np.ndarray, space: str) -> np.ndarray:
         return 1 - d / 2 if space == "l2" else 1 - d
 
-    return _Exercise(
+    return Exercise(
         cosine,
         [(np.array([0, 0.4, 1.25]), "cosine"), (np.array([0.2, 2, 3.4, 1.4]), "l2"), (np.array([0.8, 2]), "ip")],
         {
@@ -293,13 +273,13 @@ def _to_cosine() -> _Exercise:
 
 
 @_exercise
-def _my_recall() -> _Exercise:
+def _my_recall() -> Exercise:
     def recall(found: np.ndarray, true: np.ndarray) -> np.ndarray:
         return evaluate.recall_at_k(found, true, true.shape[1])
 
     two = np.array([[1, 2, 3, 4], [5, 6, 7, 8]]), np.array([[2, 1, 5, 0], [5, 6, 7, 8]])
     three = np.array([[9, 8], [1, 2], [5, 6]]), np.array([[8, 9], [3, 4], [6, 1]])
-    return _Exercise(
+    return Exercise(
         recall,
         [two, three],
         {
@@ -317,11 +297,11 @@ def _my_recall() -> _Exercise:
 
 
 @_exercise
-def _gigabytes() -> _Exercise:
+def _gigabytes() -> Exercise:
     def memory(n: int, dim: float, m: float) -> float:
         return n * (4 * dim + 2 * m * 4) / 1e9
 
-    return _Exercise(
+    return Exercise(
         memory,
         [(1_000_000, 512, 32), (1000, 256, 8), (30, 2, 5)],
         {

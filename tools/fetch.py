@@ -1,8 +1,11 @@
 """Bring a well-known data set into the course's layout, DIR/train/<class>/… and DIR/test/<class>/… .
 
-torchvision downloads, checks the checksum and shows the progress; this module only puts the files in place.
+    python tools/fetch.py imagenette --to DIR
+
+torchvision downloads, checks the checksum and shows the progress; this program only puts the files in place.
 """
 
+import argparse
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +73,7 @@ def fetch(name: str, folder: str | Path) -> None:
     """
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(sorted(DATASETS))}")
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     if (folder / "train").exists() or (folder / "test").exists():
         raise ValueError(f"{folder} already holds train/ or test/: remove them or choose another folder")
     cache, partial = folder / ".download", folder / ".partial"
@@ -99,3 +102,19 @@ def fetch(name: str, folder: str | Path) -> None:
         (partial / split).rename(folder / split)
     partial.rmdir()
     print(f"{count} pictures in {folder}: set BRING_YOUR_OWN to this folder in notebook 00")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what goes wrong is said in one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(DATASETS), help="the data set (it is downloaded: this needs internet)")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to make")
+    options = parser.parse_args(arguments)
+    try:
+        fetch(options.name, options.to)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

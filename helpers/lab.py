@@ -1,0 +1,105 @@
+"""What several lessons share: changes to a picture, words for a class, chance, a stopwatch, the checks of exercises.
+
+Each is here once. The lesson that needs it first says what it does.
+"""
+
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from helpers.images import DATA
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "unchanged": lambda p: p,
+    "shifted by a tenth": lambda p: p.rotate(0, translate=(p.width // 10, p.height // 10), fillcolor="white"),
+    "mirrored": ImageOps.mirror,
+    "cropped by a tenth": lambda p: ImageOps.crop(p, (p.width // 10, p.height // 10)),
+    "half as bright": lambda p: ImageEnhance.Brightness(p).enhance(0.5),
+    "only 16 pixels wide": lambda p: p.resize((16, 16)),
+}
+"""The changes of the invariance lab: the name of each, and a function that takes an RGB picture and returns another."""
+
+
+def one_design() -> list[str]:
+    """Return the classes whose pictures are all made to one design, as data/one_design.txt lists them."""
+    return (DATA / "one_design.txt").read_text(encoding="utf-8").split()
+
+
+def spoken(label: str) -> str:
+    """Return a class as one says it: ``"an elephant"`` for ``"elephant_or_rhino"``, ``"a picture"`` for none."""
+    label = label or "picture"
+    return ("an " if label[0].lower() in "aeiou" else "a ") + label.split("_or_")[0].replace("_", " ")
+
+
+def random_ranking(queries: int, gallery: int, seed: int = 0) -> np.ndarray:
+    """Shuffle a gallery anew for every query: what the other rankings are measured against.
+
+    Parameters
+    ----------
+    queries, gallery : int
+        How many there are, M and N.
+    seed : int
+        The same seed gives the same ranking.
+
+    Returns
+    -------
+    ndarray of int64, shape (M, N)
+        In each row, all rows of the gallery.
+    """
+    return np.random.default_rng(seed).permuted(np.tile(np.arange(gallery), (queries, 1)), axis=1)
+
+
+def milliseconds(function: Callable[..., Any], *arguments: Any, tries: int = 5) -> float:
+    """Return how long one call of ``function(*arguments)`` takes: the shortest of several tries.
+
+    The shortest, because whatever else the computer does can only make a call longer.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments
+        What it is called with.
+    tries : int
+        How many, at least 1.
+
+    Returns
+    -------
+    float
+        Milliseconds.
+    """
+    seconds = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        function(*arguments)
+        seconds.append(time.perf_counter() - start)
+    return 1000 * min(seconds)
+
+
+def check(name: str, **given: Any) -> bool:
+    """Print whether the reader's function `name` is right, or what seems to be wrong with it.
+
+    Parameters
+    ----------
+    name : str
+        The function that the exercise asks for. It is looked up where `check` is called, and need not be there.
+    **given
+        What the check takes from the lesson: `encoder` for class_vector, `client` for nearest_of_other_classes.
+
+    Returns
+    -------
+    bool
+        Whether the exercise is solved.
+
+    Raises
+    ------
+    ValueError
+        No exercise has this name.
+    """
+    from helpers.exercises import answers, judge  # not before a reader asks
+
+    exercise = answers.find(name, **given)
+    return judge.agrees(name, inspect.currentframe().f_back.f_globals, **exercise._asdict())

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from helpers.backroom.speed import folded_norms, on_all_cores
 from helpers.backroom.weights import fetch
-from helpers.images import DATA, QUIET, Gallery, PictureSource, UnreadableImageError, facts, open_rgb
+from helpers.images import DATA, QUIET, Gallery, PictureSource, UnreadableImageError, facts, open_rgb, spelled
 
 BUNDLED = DATA / "clip"
 """The course's own small model, in open_clip's folder format."""
@@ -192,7 +192,7 @@ class Encoder:
             try:
                 opened = self._pixels(source)
                 if _key(source) != key:
-                    raise UnreadableImageError(f"{source} was changed while it was read")
+                    raise UnreadableImageError(f"{spelled(str(source))} was changed while it was read")
                 pixels[key] = opened
             except (ValueError, OSError) as error:
                 answers[key] = error

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from helpers.backroom import decode, folders
 from helpers.backroom.decode import PictureSource, UnreadableImageError  # noqa: F401 (for whoever catches it)
-from helpers.backroom.folders import SPLITS, Skipped, find, spelled  # noqa: F401 (for the store)
+from helpers.backroom.folders import Skipped, spelled
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 """The pictures that come with the course."""

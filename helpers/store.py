@@ -24,10 +24,11 @@ from tqdm.auto import tqdm
 
 from helpers import metrics
 from helpers.backroom.filters import checked_filter
+from helpers.backroom.folders import SPLITS, find
 from helpers.backroom.graph import all_rows, in_parts, repair
 from helpers.backroom.homes import Home, first_line, open_home
 from helpers.clip import Encoder, remembered
-from helpers.images import QUIET, SPLITS, Gallery, Match, PictureSource, facts, find, spelled
+from helpers.images import QUIET, Gallery, Match, PictureSource, facts, spelled
 
 SPACES = ("cosine", "l2", "ip")
 HNSW = {"ef_construction": 200, "ef_search": 400, "max_neighbors": 32}
@@ -253,8 +254,7 @@ class Index:
                     break
                 wanted *= 2
         if not all(row and isinstance(row.get("label"), str) for row in rows):
-            theirs = f"another program has changed the index {self.name!r} since it was opened"
-            raise OSError(f"{theirs}: open it again, or index.sync(gallery)")
+            raise self._home.changed()
         root = collection.metadata.get("root", ".")
         order = sorted(range(len(ids)), key=lambda i: (distances[i], ids[i].split("/")))[:k]
         return [Match(_path(root, ids[i]), rows[i]["label"], self._score(distances[i]), ids[i]) for i in order]

@@ -1,7 +1,6 @@
 import hashlib
 import io
 import os
-import re
 import struct
 import subprocess
 import sys
@@ -493,11 +492,3 @@ def test_a_large_photograph_gives_the_same_row_as_path_and_as_picture(tmp_path):
         by_path, by_picture = images.pixel_matrix([tmp_path / "phone.jpg", picture], 32)
         assert picture.size == (2400, 1800)
     np.testing.assert_array_equal(by_path, by_picture)
-
-
-def test_the_back_room_knows_nothing_of_the_rooms_in_front():
-    rooms = sorted((images.DATA.parent / "helpers" / "backroom").glob("*.py"))
-    imported = {
-        name for room in rooms for name in re.findall(r"(?m)^\s*(?:from|import) (helpers[\w.]*)", room.read_text())
-    }
-    assert len(rooms) > 5 and imported == {name for name in imported if name.startswith("helpers.backroom")} != set()

@@ -50,7 +50,7 @@ def test_what_a_lesson_about_pixels_imports_is_soon_there():
     """PyTorch and Chroma take seconds to import; L1 needs PyTorch when it is computed."""
     program = (
         "import sys\nfrom helpers import evaluate, images, metrics, show\n"
-        "print([name for name in ('torch', 'open_clip', 'chromadb', 'scipy') if name in sys.modules])\n"
+        "print([name for name in ('torch', 'open_clip', 'chromadb', 'ipywidgets', 'scipy') if name in sys.modules])\n"
         "print(metrics.l2([[0, 3]], [[4, 0]]), metrics.correlation([[1, 2]], [[2, 1]]), 'torch' in sys.modules)\n"
         "print(metrics.l1([[0, 3]], [[4, 0]]), 'torch' in sys.modules)"
     )

@@ -56,7 +56,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         with _one_by_one(picture):
             return _turned(*_decoded(picture, picture.size))
     except Exception as error:
-        name = getattr(picture, "filename", "") or "the picture"
+        name = spelled(getattr(picture, "filename", "") or "the picture")
         raise UnreadableImageError(f"{name} {in_words(error, None)}") from error
 
 
@@ -137,22 +137,23 @@ def _decoded_file(file: BinaryIO, draft: int | None, is_ours: bool) -> tuple[Ima
 
     Damage that costs no pixels costs nothing. A file that `is_ours` is closed early, to save memory.
     """
-    try:
-        file.seek(0)
-        with Image.open(file) as picture:
+
+    def decoded(stream: BinaryIO, **how: bool) -> tuple[Image.Image, int, tuple[int, int]]:
+        with Image.open(stream) as picture:
             size = picture.size
             _lighten(picture, draft)
-            return *_decoded(picture, size, may_be_cut=True, close=is_ours), size
+            return *_decoded(picture, size, **how), size
+
+    try:
+        file.seek(0)
+        return decoded(file, may_be_cut=True, close=is_ours)
     except (UnreadableImageError, PermissionError):
         raise
     except Exception:
         whole = mended(file)
         if whole is None:
             raise
-        with Image.open(whole) as picture:
-            size = picture.size
-            _lighten(picture, draft)
-            return *_decoded(picture, size, close=True), size
+        return decoded(whole, close=True)
 
 
 def _lighten(picture: Image.Image, draft: int | None) -> None:

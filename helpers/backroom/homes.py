@@ -5,7 +5,7 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -72,8 +72,6 @@ class Home:
         try:
             with home._alone():  # or a thread that writes would lose its client
                 home.close()
-        except Timeout:
-            raise home._busy() from None
         except OSError:  # a folder that may not be written to has nobody who writes
             home.close()
         return home
@@ -106,13 +104,22 @@ class Home:
         except NotFoundError:
             return None
 
-    def _busy(self) -> RuntimeError:
-        server = f"let both use a server (chroma run --path {self.where})"
-        return RuntimeError(f"another process is syncing {self.where}: wait until it is done, or {server}")
+    def changed(self) -> OSError:
+        """Return what to say where what was read before and what is stored now do not go together."""
+        changed = f"another program has changed the index in {self.where} since it was opened"
+        return OSError(f"{changed}: open it again, or index.sync(gallery)")
 
-    def _alone(self) -> AbstractContextManager:
-        """Hold the lock of a folder."""
-        return self._lock.acquire(timeout=1) if self._lock else nullcontext()
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock of a folder, or say who does."""
+        try:
+            lock = self._lock.acquire(timeout=1) if self._lock else nullcontext()
+        except Timeout:
+            server = f"let both use a server (chroma run --path {self.where})"
+            said = f"another process is syncing {self.where}: wait until it is done, or {server}"
+            raise RuntimeError(said) from None
+        with lock:
+            yield
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -132,8 +139,6 @@ class Home:
             raise FileNotFoundError(f"the index in {self.where} is gone: open it anew and sync")
         try:
             yield
-        except Timeout:
-            raise self._busy() from None
         except InvalidArgumentError as error:
             raise ValueError(str(error)) from error
         except NotFoundError as error:
@@ -147,8 +152,7 @@ class Home:
             if re.search("too many SQL variables|Expression tree is too large", said):
                 raise ValueError("the filter asks for too many values at once: ask for fewer") from error
             if re.search("Error finding id|Nothing found on disk", said):
-                changed = f"another program has changed the index in {self.where} since it was opened"
-                raise OSError(f"{changed}: open it again") from error
+                raise self.changed() from error
             advice = (
                 ". If the disk is full, make room; if an older Chroma made it, or a file of it is damaged, remove the "
                 "folder and sync again"

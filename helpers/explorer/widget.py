@@ -364,7 +364,7 @@ class Column(widgets.VBox):
             seconds = time.perf_counter() - start
             right = sum(match.label == query.label for match in self.matches)
             self.caption = [
-                f"{self.title}: {'smaller' if metric in ('l1', 'l2') else 'larger'} is nearer",
+                f"{self.title}: {'larger' if metrics.METRICS.get(metric, (None, True))[1] else 'smaller'} is nearer",
                 f"P@{k} = {right / k:.2f}: {right} of {k} right" if query.label else html.NOT_MARKED,
                 f"search {seconds * 1000:.1f} ms, encoding {encoding * 1000:.1f} ms",
             ]

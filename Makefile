@@ -35,10 +35,11 @@ OLD_PROCESSOR = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CO
 	NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help lab explorer run test portable bench notebooks lint data locks release grade feedback clean
+.PHONY: help lab fresh explorer run test portable bench notebooks lint data locks release grade feedback clean
 
 help:
-	@echo "make lab        install what is missing and open the course in JupyterLab"
+	@echo "make lab        install what is missing and open your copies of the lessons (my_course/) in JupyterLab"
+	@echo "make fresh      make new copies of the lessons, beside those that you have worked in"
 	@echo "make explorer   serve the query explorer as a page without code (VOILA=--ip=0.0.0.0: to a class)"
 	@echo "make run        execute every notebook into build/, without a browser"
 	@echo "make test       run the unit tests and re-execute every notebook, comparing the numbers"
@@ -52,11 +53,16 @@ help:
 	@echo "make data       (authors) rebuild data/ from the Debian packages"
 	@echo "make locks      (authors) write constraints.txt and requirements/ anew; LOCK=--upgrade: the newest versions"
 
+# a lesson that cannot be copied is named, and the others open all the same
 lab: $(VENV)/course
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --ServerApp.$(LARGE_MESSAGES) $(LAB)
+	@$(BIN)/python tools/my_course.py || true
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/my_course/00_start_here.ipynb --ServerApp.$(LARGE_MESSAGES) $(LAB)
+
+fresh: $(VENV)/course
+	@$(BIN)/python tools/my_course.py --fresh
 
 explorer: $(VENV)/test
-	$(BIN)/python tools/serve.py notebooks/04_query_explorer.ipynb $(VOILA)
+	$(BIN)/python tools/serve.py notebooks/05_query_explorer.ipynb $(VOILA)
 
 run: $(VENV)/course
 	$(COURSE) $(BIN)/python tools/run_notebooks.py --to build $(NOTEBOOKS)
@@ -105,7 +111,7 @@ grade: $(VENV)/course $(TEACH)/ready
 feedback: $(TEACH)/ready
 	$(GRADER) feedback
 
-clean:
+clean:  # my_course/ is the reader's own: it stays
 	rm -rf build $(VENV) $(TEACH)
 
 $(VENV)/pyvenv.cfg:

@@ -25,21 +25,12 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from helpers import clip, evaluate, images, store
+from helpers import clip, evaluate, images, lab, store
 from helpers.backroom.graph import repair
 
 processes = multiprocessing.get_context("spawn")
 Search = Callable[[np.ndarray], np.ndarray]
 """Queries (M, D) to ids (M, 10)."""
-
-
-def grow(vectors: np.ndarray, n: int) -> np.ndarray:
-    """Return n unit vectors: the given ones first, then jittered copies of them; float32, shape (n, D)."""
-    grown = vectors[np.arange(n) % len(vectors)]
-    step = np.random.default_rng(0).normal(size=grown.shape) / np.sqrt(grown.shape[1])
-    step[: len(vectors)] = 0
-    grown = grown + step
-    return (grown / np.linalg.norm(grown, axis=1, keepdims=True)).astype(np.float32)
 
 
 def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
@@ -178,7 +169,7 @@ def compare_systems(gallery: np.ndarray, queries: np.ndarray, sizes: list[int], 
     print(f"\n{'N':>7} {'system':15}" + "".join(f"{column:>17}" for column in columns) + f"{'× NumPy':>9}")
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch)
-        vectors = grow(gallery, max(sizes))
+        vectors = lab.grown(gallery, max(sizes))
         np.save(data / "vectors.npy", vectors)
         np.save(data / "queries.npy", queries)
         for n in sizes:
@@ -221,7 +212,7 @@ def in_turn(functions: dict[str, Callable], rounds: int) -> dict[str, float]:
 
 def helper_against_chroma(gallery: np.ndarray, n: int) -> None:
     """Print what `helpers.store` adds to a call of Chroma's, for vectors that are given."""
-    vectors = grow(gallery, n)
+    vectors = lab.grown(gallery, n)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "train"
         folder.mkdir()

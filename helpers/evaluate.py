@@ -4,7 +4,9 @@ A gallery picture is relevant when it has the query's class. The query itself mu
 ``""`` means that nobody has named a class: to a query without one no picture is right or wrong, and its score is NaN.
 """
 
+import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -122,15 +124,17 @@ def recall_at_k(found: ArrayLike, exact: ArrayLike, k: int) -> np.ndarray:
     if found.ndim != 2 or exact.ndim != 2 or len(found) != len(exact):
         raise ValueError(f"found has shape {found.shape} and exact {exact.shape}: expected one row per query in both")
     if exact.shape[1] < k:
-        raise ValueError(f"recall@{k} needs {k} exact neighbours a query, not {exact.shape[1]}")
+        raise ValueError(f"recall@{k} needs {k} exact neighbours per query, not {exact.shape[1]}")
     both = [np.intersect1d(f, e).size for f, e in zip(found[:, :k], exact[:, :k], strict=True)]
     return np.array(both, dtype=np.float64) / k
 
 
 def interval(values: ArrayLike) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of `values`, by resampling them (percentile bootstrap, Efron 1979).
+    """Return the 95 % interval of the mean of `values`.
 
-    The resampling is seeded: the same values give the same interval.
+    In general by resampling them (percentile bootstrap, Efron 1979), with a seed: the same values give the same
+    interval. Where all values are 0 or 1, their mean is a share, and the interval is Wilson's (1927): resampling 0 of
+    18 would find nothing but 0.
 
     Parameters
     ----------
@@ -145,9 +149,69 @@ def interval(values: ArrayLike) -> tuple[float, float]:
     values = np.asarray(values, dtype=np.float64)
     if not values.size:
         return float("nan"), float("nan")
+    if not np.isin(values, (0, 1)).all():
+        return _resampled(values)
+    n, share, z = len(values), values.mean(), 1.959964
+    centre, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
+def _resampled(values: np.ndarray) -> tuple[float, float]:
     drawn = np.random.default_rng(0).integers(0, len(values), size=(_RESAMPLES, len(values)))
     low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
+
+
+class Gain(NamedTuple):
+    """How much better one method is than another, on the same queries."""
+
+    mean: float
+    low: float
+    high: float
+    wins: int
+    losses: int
+    p: float
+
+    def __str__(self) -> str:
+        spread = f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        return f"{spread}, better for {self.wins} queries, worse for {self.losses}"
+
+
+def gain(ours: ArrayLike, theirs: ArrayLike) -> Gain:
+    """Compare two methods query by query.
+
+    Both have answered the same queries, easy ones and hard ones. So what counts is the difference for each query, not
+    whether the intervals of the two means overlap.
+
+    Parameters
+    ----------
+    ours, theirs : arrays of shape (M,)
+        One value per query (its AP, say), in the same order. Queries with NaN in either are left out.
+
+    Returns
+    -------
+    Gain
+        `mean` of the differences ours - theirs, the ends `low` and `high` of its 95 % interval (bootstrap), the number
+        of queries where ours is better (`wins`) and worse (`losses`) by more than 1e-9, and `p`, the two-sided sign
+        test: how likely so uneven a count would be if either were as good. NaN in the first three without queries.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or are not (M,).
+    """
+    ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    if ours.shape != theirs.shape or ours.ndim != 1:
+        raise ValueError(f"ours has shape {ours.shape} and theirs {theirs.shape}: expected (M,) in both")
+    difference = ours - theirs
+    difference = difference[~np.isnan(difference)]
+    wins, losses = int((difference > 1e-9).sum()), int((difference < -1e-9).sum())
+    n = wins + losses
+    p = min(1.0, 2 * sum(math.comb(n, i) for i in range(min(wins, losses) + 1)) / 2**n)
+    if not difference.size:
+        return Gain(math.nan, math.nan, math.nan, 0, 0, p)
+    return Gain(float(difference.mean()), *_resampled(difference), wins, losses, p)
 
 
 def can_score(gallery_labels: ArrayLike, query_labels: ArrayLike) -> bool:
@@ -188,7 +252,7 @@ def scoreboard(
     pandas.DataFrame
         Index: the names. Columns ``P@1``, ``P@5``, ``hit@5``, ``mAP`` (means over queries), for each the ends of its
         95 % interval in ``P@1 low``, ``P@1 high`` and so on, ``mAP macro`` (mean over classes of the class's mean), and
-        ``ms`` (time a query in milliseconds, NaN where `seconds` has none). No rows where `can_score` is False.
+        ``ms`` (time per query in milliseconds, NaN where `seconds` has none). No rows where `can_score` is False.
 
     Raises
     ------

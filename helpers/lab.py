@@ -1,17 +1,17 @@
-"""What several lessons share: changes to a picture, words for a class, chance, a stopwatch, the checks of exercises.
+"""What several lessons share: changes to a picture, pages, words for a class, chance, made-up vectors, a stopwatch.
 
 Each is here once. The lesson that needs it first says what it does.
 """
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
-from helpers.images import DATA
+from helpers.images import DATA, PictureSource, open_small
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "unchanged": lambda p: p,
@@ -51,6 +51,64 @@ def random_ranking(queries: int, gallery: int, seed: int = 0) -> np.ndarray:
         In each row, all rows of the gallery.
     """
     return np.random.default_rng(seed).permuted(np.tile(np.arange(gallery), (queries, 1)), axis=1)
+
+
+def page_of(pictures: Sequence[PictureSource], places: int = 3, width: int = 120) -> Image.Image:
+    """Paste pictures onto a white square page, in a row that begins at the left.
+
+    Parameters
+    ----------
+    pictures : sequence of paths
+        Up to `places` pictures; the places that are left stay white.
+    places : int
+        How many pictures the page is wide.
+    width : int
+        Pixels of a place.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB, ``places * width`` pixels wide and high.
+    """
+    page = Image.new("RGB", (places * width, places * width), "white")
+    for place, path in enumerate(pictures):
+        picture = open_small(path, width)
+        page.paste(picture, (place * width, (page.height - picture.height) // 2))
+    return page
+
+
+def written(word: str, side: int = 224) -> Image.Image:
+    """Write a word in black, in the middle of a white square page of `side` pixels."""
+    page = Image.new("RGB", (side, side), "white")
+    ImageDraw.Draw(page).text((side / 2, side / 2), word, "black", ImageFont.load_default(side // 6), anchor="mm")
+    return page
+
+
+def grown(vectors: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
+    """Make a larger gallery up, to measure a search with: the vectors, and jittered copies of them.
+
+    A copy is its vector moved by a random step about as long as the vector, and scaled back to length 1. The copies are
+    no pictures and say nothing about relevance.
+
+    Parameters
+    ----------
+    vectors : array of float, shape (N, dim)
+        Rows of length 1.
+    n : int
+        How many to return. The first N are `vectors` themselves; of fewer, only the first n.
+    seed : int
+        The same seed gives the same steps.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, dim)
+        Rows of length 1.
+    """
+    rows = vectors[np.arange(n) % len(vectors)]
+    step = np.random.default_rng(seed).normal(size=rows.shape) / np.sqrt(rows.shape[1])
+    step[: len(vectors)] = 0
+    rows = rows + step
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def milliseconds(function: Callable[..., Any], *arguments: Any, tries: int = 5) -> float:

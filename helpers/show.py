@@ -6,21 +6,19 @@ word as well as by colour.
 """
 
 import html
-import io
-import textwrap
-import unicodedata
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
+from helpers.backroom import charts
 from helpers.backroom.fonts import make_drawable
+from helpers.evaluate import Gain
 from helpers.images import Gallery, PictureSource, open_rgb, open_small, spelled
 
 plt.style.use("petroff10")  # colours that readers with any colour vision can tell apart
@@ -31,6 +29,7 @@ pd.set_option("display.html.use_mathjax", False)  # else pages draw names with t
 RIGHT, WRONG, QUERY = "#1f6f3f", "#a8322d", "#333333"
 
 Picture = PictureSource | Image.Image | np.ndarray
+Values = Mapping[str, float] | pd.Series
 
 
 def figure(fig: Figure, alt: str, photographs: bool = False) -> None:
@@ -44,15 +43,8 @@ def figure(fig: Figure, alt: str, photographs: bool = False) -> None:
     """
     make_drawable(fig)
     photographs |= any(image.get_array().ndim == 3 for axes in fig.axes for image in axes.images)
-    buffer = io.BytesIO()
-    if photographs:
-        fig.savefig(buffer, format="jpeg", facecolor="white", pil_kwargs={"quality": 85, "optimize": True})
-    else:
-        png = {"pil_kwargs": {"optimize": True}, "metadata": {"Software": None}}
-        fig.savefig(buffer, format="png", facecolor="white", **png)
-    plt.close(fig)
-    kind = "jpeg" if photographs else "png"
-    data = b64encode(buffer.getvalue()).decode("ascii")
+    kind, picture = charts.saved(fig, photographs)
+    data = b64encode(picture).decode("ascii")
     alt = alt.encode("utf-8", "backslashreplace").decode()
     tag = f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{data}" style="max-width: 100%">'
     display({"text/html": tag, "text/plain": f"Figure: {alt}"}, raw=True)
@@ -67,25 +59,6 @@ def _array(picture: Picture) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _mount(axes: plt.Axes, picture: Picture, title: str, colour: str, frame: bool = True) -> None:
-    """Draw a picture in the middle of a white square, with a title above and a coloured frame around it."""
-    shown = _array(picture)
-    height, width = shown.shape[:2]
-    side = max(height, width)
-    axes.imshow(shown)
-    axes.set(xlim=((width - side) / 2, (width + side) / 2), ylim=((height + side) / 2, (height - side) / 2))
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, color=colour, fontsize=9)
-    for spine in axes.spines.values():
-        spine.set(visible=frame, color=colour, linewidth=2.5)
-
-
-def _words(label: str) -> str:
-    """Write a class name as words, in lines short enough to stand above a picture."""
-    wide = any(unicodedata.east_asian_width(sign) in "WF" for sign in label)
-    return textwrap.fill(label.replace("_", " "), 8 if wide else 16, max_lines=3, placeholder=" …")
-
-
 def grid(
     pictures: Sequence[Picture],
     titles: Sequence[str] | None = None,
@@ -93,6 +66,7 @@ def grid(
     alt: str,
     columns: int = 6,
     size: float = 1.5,
+    heading: str = "",
 ) -> None:
     """Draw pictures in rows.
 
@@ -101,29 +75,17 @@ def grid(
     pictures : sequence of paths, PIL images, or arrays of shape (H, W, 3)
         Arrays hold uint8, or floats in [0, 1].
     titles : sequence of str, optional
-        One above each picture.
+        One above each picture, all of a row at one height.
     alt : str
         What the figure shows, in words.
     columns : int
         Pictures in a row.
     size : float
-        Side of a picture in inches (100 pixels an inch).
+        Side of a picture in inches (100 pixels per inch).
+    heading : str
+        A line above all pictures.
     """
-    rows = -(-len(pictures) // columns)
-    if titles:  # long ones, such as the names of files, go on in the next line
-        lines = [
-            [part for line in title.split("\n") for part in textwrap.wrap(line, int(12 * size))] for title in titles
-        ]
-        titles = ["\n".join(some if len(some) <= 4 else [*some[:3], "…"]) for some in lines]
-    height = size + (0.25 * max(t.count("\n") + 1 for t in titles) if titles else 0.1)
-    fig, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
-    for i, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
-        ax.imshow(_array(picture), interpolation="nearest" if isinstance(picture, np.ndarray) else None)
-        if titles:
-            ax.set_title(titles[i])
-    figure(fig, alt)
+    figure(charts.grid([_array(picture) for picture in pictures], titles, columns, size, heading), alt)
 
 
 def results(
@@ -135,6 +97,8 @@ def results(
     names: Sequence[str] | None = None,
 ) -> None:
     """Draw each query and, beside it, the pictures that a search found for it.
+
+    One query that several methods have answered is drawn once.
 
     Parameters
     ----------
@@ -151,69 +115,148 @@ def results(
         What to call each row (a method, say); "query" otherwise.
     """
     indices = np.atleast_2d(indices)
-    m, k = indices.shape
     if indices.size == 0:
-        print("There is no such query." if m == 0 else "There is no such picture.")
+        print("There is no such query." if len(indices) == 0 else "There is no such picture.")
         return
-    shown = [_words(label) for label in (*query_labels, *gallery.labels[indices].flat)]
-    height = 1.9 + 0.15 * max(words.count("\n") + 1 for words in shown)
-    fig, axes = plt.subplots(m, k + 1, figsize=(1.5 * (k + 1), height * m), squeeze=False)
-    told = []
+    cells, told = [], []
     for row, label in enumerate(query_labels):
         name = names[row] if names else "query"
-        _mount(axes[row, 0], queries[row], "\n".join(filter(None, (name, _words(label)))), QUERY)
-        found = []
-        for rank, (ax, i) in enumerate(zip(axes[row, 1:], indices[row], strict=True), start=1):
+        shown, found = [(_array(queries[row]), charts.words(label), QUERY, True)], []
+        for rank, i in enumerate(indices[row], start=1):
             theirs = str(gallery.labels[i])
             judged, right = bool(label and theirs), theirs == label
             score = f"   {scores[row][rank - 1]:.4g}" if scores is not None else ""
             mark = ("  ✓ right" if right else "  ✗ wrong") if judged else ""
-            _mount(
-                ax,
-                gallery.paths[i],
-                "\n".join(filter(None, (f"{rank}.{mark}{score}", _words(theirs)))),
-                (RIGHT if right else WRONG) if judged else QUERY,
-                frame=judged,
-            )
+            title = "\n".join(filter(None, (f"{rank}.{mark}{score}", charts.words(theirs))))
+            shown.append((_array(gallery.paths[i]), title, (RIGHT if right else WRONG) if judged else QUERY, judged))
             found.append(f"{theirs} ({'right' if right else 'wrong'})" if judged else spelled(gallery.paths[i].name))
+        cells.append((name, shown))
         told.append(f"{name} {label}".strip() + f": found {', '.join(found)}")
-    figure(fig, ". ".join(told) + ".")
+    once = len(cells) > 1 and names is not None and all(query is queries[0] for query in queries)
+    figure(charts.results(cells, once), ". ".join(told) + ".")
 
 
 def scoreboard(board: pd.DataFrame, measures: Sequence[str] = ("P@1", "P@5", "hit@5", "mAP")) -> None:
-    """Show an ``evaluate.scoreboard``: a table, and under it the same as dots with their 95 % intervals.
+    """Show an ``evaluate.scoreboard``: for each measure a panel of dots with their 95 % intervals, and the values.
 
-    A board without rows (pictures without classes) shows nothing.
+    The colour and the marker of a row are those of the first word of its name: random, pixels, CLIP, Chroma. Where
+    times were taken, a printed line says how long a query takes. A board without rows (pictures without classes) shows
+    nothing.
     """
     if board.empty:
         return
-    display(_table(board, measures))
-    fig, axes = plt.subplots(1, len(measures), figsize=(9, 0.8 + 0.28 * len(board)), sharey=True)
-    y = np.arange(len(board))
-    for ax, measure in zip(axes, measures, strict=True):
-        value = board[measure].to_numpy()
-        spread = [value - board[f"{measure} low"], board[f"{measure} high"] - value]
-        ax.errorbar(value, y, xerr=spread, fmt="o", markersize=5, capsize=3)
-        ax.set(title=measure, xlim=(0, 1), xticks=(0, 0.5, 1), yticks=y, yticklabels=board.index)
-        ax.grid(axis="x", alpha=0.3)
-    axes[0].set_ylim(len(board) - 0.5, -0.5)
-    lines = [f"{name}: " + ", ".join(f"{m} {board.loc[name, m]:.2f}" for m in measures) for name in board.index]
-    figure(fig, "Dots with 95 % intervals. " + "; ".join(lines) + ".")
-
-
-def _table(board: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """Write the board in words: value and interval of each measure, and the time of a query."""
-    table = pd.DataFrame(index=board.index)
-    for measure in measures:
-        triples = zip(board[measure], board[f"{measure} low"], board[f"{measure} high"], strict=True)
-        table[measure] = [f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in triples]
+    figure(*charts.scoreboard(board, measures))
     if board["ms"].notna().any():
-        table["time a query"] = ["–" if np.isnan(ms) else f"{ms:.2f} ms" for ms in board["ms"]]
-    return table
+        print("per query:", ", ".join(f"{name} {ms:.2f} ms" for name, ms in board["ms"].dropna().items()))
 
 
-def scatter(points: np.ndarray, gallery: Gallery, *, alt: str, every: int = 1) -> None:
+def gains(gains: Mapping[str, Gain], measure: str = "AP") -> None:
+    """Draw paired gains: each mean with its 95 % interval, beside a line at 0.
+
+    Nothing is drawn where there is nothing to compare (pictures without classes).
+
+    Parameters
+    ----------
+    gains : mapping of str to evaluate.Gain
+        What is compared, ``"pixels l1 over pixels l2"`` for instance, and the gain.
+    measure : str
+        What was measured for each query.
+    """
+    if kept := {name: gain for name, gain in gains.items() if not np.isnan(gain.mean)}:
+        figure(*charts.gains(kept, measure))
+
+
+def dots(values: Values, *, label: str, marked: Iterable[str] = (), marked_as: str = "", ends: int = 10) -> None:
+    """Draw one dot per name, the largest value at the top; of many names only those at both ends.
+
+    Nothing is drawn where there are no values, or where all are NaN.
+
+    Parameters
+    ----------
+    values : mapping or Series of str to float
+        NaN is left out.
+    label : str
+        What the values are; it stands below the axis.
+    marked : iterable of str
+        Names whose dot is a square of another colour.
+    marked_as : str
+        What these have in common, for the legend.
+    ends : int
+        How many names to draw at each end.
+    """
+    if len(series := pd.Series(values, dtype=float).dropna()):
+        figure(*charts.dots(series, label, set(marked), marked_as, ends))
+
+
+def table(
+    frame: pd.DataFrame,
+    *,
+    alt: str,
+    pictures: Sequence[Picture] = (),
+    best: str = "",
+    percent: bool = False,
+) -> None:
+    """Draw a table as coloured cells, with the numbers written in.
+
+    Parameters
+    ----------
+    frame : DataFrame of float, shape (rows, columns)
+    alt : str
+        What the table holds, in words; its numbers are added.
+    pictures : sequence of pictures, optional
+        One above each column.
+    best : {"", "rows", "columns"}
+        Draw a frame around the largest value of each row, or of each column.
+    percent : bool
+        Write 0.25 as 25%.
+    """
+    fig, told = charts.table(frame, [_array(picture) for picture in pictures], best, ".0%" if percent else "z.2f")
+    figure(fig, f"{alt}. {told}", photographs=len(pictures) > 0)
+
+
+def channels(patch: np.ndarray) -> None:
+    """Draw a few pixels of a picture, and beside them their red, green and blue with the numbers written in.
+
+    Parameters
+    ----------
+    patch : array of uint8, shape (H, W, 3)
+        About 12 × 12 pixels.
+    """
+    figure(*charts.channels(patch))
+
+
+def lines(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+    log: str = "",
+    labels: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Draw curves with a marker at each measured point.
+
+    Parameters
+    ----------
+    curves : mapping of str to (xs, ys)
+        Two sequences of float of one length for each name.
+    xlabel, ylabel : str
+    alt : str
+        What the curves show, in words.
+    log : {"", "x", "y", "xy"}
+        The axes on which each step is a factor.
+    labels : mapping of str to sequence of str, optional
+        For some of the curves, a word to stand beside each point.
+    """
+    figure(charts.lines(curves, labels or {}, xlabel, ylabel, log), alt)
+
+
+def scatter(
+    points: np.ndarray, gallery: Gallery, *, alt: str, regions: Mapping[str, Iterable[str]] | None = None
+) -> None:
     """Draw a map: the thumbnails of a gallery at given points of the plane.
+
+    A picture that would cover one already drawn is left out.
 
     Parameters
     ----------
@@ -222,17 +265,11 @@ def scatter(points: np.ndarray, gallery: Gallery, *, alt: str, every: int = 1) -
         N pictures.
     alt : str
         What the map shows, in words.
-    every : int
-        Draw every n-th picture only, so that they do not cover each other.
+    regions : mapping of str to iterable of str, optional
+        Names to write on the map, and for each the classes in the middle of which it belongs.
     """
-    fig, ax = plt.subplots(figsize=(9, 7))
-    for (x, y), path in zip(points[::every], gallery.paths[::every], strict=True):
-        thumbnail = np.asarray(open_small(path, 34))
-        ax.add_artist(AnnotationBbox(OffsetImage(thumbnail), (x, y), frameon=False))
-    margin = 0.06 * np.ptp(points, axis=0)
-    (left, bottom), (right, top) = points.min(axis=0) - margin, points.max(axis=0) + margin
-    ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
-    figure(fig, alt, photographs=True)
+    inside = {name: np.isin(gallery.labels, list(classes)) for name, classes in (regions or {}).items()}
+    figure(charts.scatter(points, lambda row: np.asarray(open_small(gallery.paths[row], 64)), inside), alt, True)
 
 
 def walk(
@@ -240,10 +277,10 @@ def walk(
     target: np.ndarray,
     *,
     alt: str,
-    links: Sequence[Sequence[int]] = (),
-    layer: Iterable[int] = (),
+    links: Sequence[Iterable[int]] = (),
     looked_at: Iterable[int] = (),
     path: Sequence[int] = (),
+    title: str = "",
 ) -> None:
     """Draw a search among points of the plane: where it went, and what it had to look at.
 
@@ -257,30 +294,39 @@ def walk(
         What the drawing shows, in words.
     links : sequence of N sequences of int, optional
         For each point those that it is linked to; thin lines.
-    layer : iterable of int, optional
-        The points of an upper layer; hollow squares.
     looked_at : iterable of int, optional
         The points that were compared with the query; large dots.
     path : sequence of int, optional
-        The points that the search went through, joined by a thick line, from a filled square to a ring.
+        The points that the search went through, joined by a thick line, from a square to a ring.
+    title : str
+        A line above the drawing.
     """
-    seen, way, goal = "#5790fc", "#222222", "#f89c20"
-    fig, ax = plt.subplots(figsize=(4.6, 5))
-    for here, others in enumerate(links):
-        for there in others:
-            ax.plot(*points[[here, there]].T, color="#cccccc", linewidth=0.6, zorder=1)
-    ax.scatter(*points.T, s=12, color="#888888", zorder=2)
-    ax.scatter(*points[list(looked_at)].T, s=40, color=seen, zorder=3, label="compared with the query")
-    if len(above := list(layer)):
-        ax.scatter(*points[above].T, s=70, marker="s", facecolor="none", edgecolor=way, zorder=4, label="upper layer")
-    if len(path) > 1:
-        ax.plot(*points[list(path)].T, color=way, linewidth=2.5, zorder=5, label="the path")
-        ax.scatter(*points[path[0]], s=90, marker="s", color=way, zorder=5, label="start")
-    if len(path):
-        ax.scatter(*points[path[-1]], s=260, facecolor="none", edgecolor=way, linewidth=2, zorder=6, label="found")
-    ax.scatter(*target, marker="*", s=130, color=goal, edgecolor="black", linewidth=0.8, zorder=7, label="the query")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.01), ncols=2, frameon=False, fontsize=9)
-    ax.set(xticks=[], yticks=[], aspect="equal")
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    figure(fig, alt)
+    figure(charts.walk(points, target, links, looked_at, path, title), alt)
+
+
+def layers(
+    points: np.ndarray,
+    target: np.ndarray,
+    *,
+    alt: str,
+    upper: Mapping[int, Iterable[int]],
+    links: Sequence[Iterable[int]],
+    upper_looked_at: Iterable[int] = (),
+    looked_at: Iterable[int] = (),
+    upper_path: Sequence[int] = (),
+    path: Sequence[int] = (),
+    title: str = "",
+) -> None:
+    """Draw a search through two layers, one above the other.
+
+    `points`, `target`, `alt`, `links`, `looked_at`, `path` and `title` are those of `walk`, for the lowest layer.
+
+    Parameters
+    ----------
+    upper : mapping of int to iterable of int
+        The points of the upper layer, and those that each is linked to.
+    upper_looked_at, upper_path
+        As `looked_at` and `path`, in the upper layer. A dashed line leads from its end to where `path` begins.
+    """
+    seen, paths = (upper_looked_at, looked_at), (upper_path, path)
+    figure(charts.layers(points, target, upper, links, seen, paths, title), alt)

@@ -18,7 +18,8 @@ from helpers import clip
 os.environ.update(COURSE_PICTURES="bundled", CLIP_MODEL="bundled", TQDM_DISABLE="1")
 
 LONGEST = (
-    "03_chromadb", "test_teach", "test_browser", "test_sandbox", "test_own_pictures", "test_serving", "test_store",
+    "03_chromadb", "04_index_you_can_trust", "test_teach", "test_browser", "test_sandbox", "test_own_pictures",
+    "test_serving", "test_store",
 )  # fmt: skip
 """The files that take longest: they are begun first, so that the last one keeps nobody waiting at the end."""
 

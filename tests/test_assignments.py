@@ -194,12 +194,12 @@ MISTAKES = [
         "def own_p1(d, l): return (l[d[~np.eye(6, dtype=bool)].reshape(6, 5).argmin(1)] == l).mean()",
         "or the neighbour of another",
     ),
-    ("1_pixels", "light", "def lightproof_l1(q, g): return " + LOOP, "take the mean off each row"),
+    ("1_pixels", "light", "def lightproof_l1(q, g): return " + LOOP, "its own mean"),
     (
         "1_pixels",
         "light",
         "def lightproof_l1(q, g):\n    q, g = (q - q.mean()) / q.std(), (g - g.mean()) / g.std()\n    return " + LOOP,
-        "take the mean off each row",
+        "its own mean",
     ),
     (
         "1_pixels",
@@ -562,7 +562,7 @@ NOT_ENOUGH = [
         "recall",
         "def recall(c, q, truth, k):\n    f = c.query(query_embeddings=q)['ids']\n"
         "    return np.mean([np.isin(t[:10], x).mean() for x, t in zip(f, truth)])",
-        "at k = 1 your recall is another",
+        "at k = 1 your recall is not right",
     ),
     (
         "3_chromadb",

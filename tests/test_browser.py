@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Error, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = ROOT / "notebooks" / "04_query_explorer.ipynb"
+NOTEBOOK = ROOT / "notebooks" / "05_query_explorer.ipynb"
 SHOTS = ROOT / "build" / "browser"
 TOKEN = "course"
 LARGE_MESSAGES = re.search(r"LARGE_MESSAGES = (.*)", (ROOT / "Makefile").read_text())[1].replace('"', "")

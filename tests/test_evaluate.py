@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from helpers import evaluate
@@ -61,6 +62,56 @@ def test_bad_arguments(measure):
         measure(RANKED, QUERIES, 0)
     with pytest.raises(ValueError, match=r"\(2, 5\).*\(3,\)"):
         measure(RANKED, np.array(["a"] * 3), 1)
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    for hits, n in ((0, 18), (18, 18), (1, 3), (41, 120), (1, 1)):
+        expected = stats.binomtest(hits, n).proportion_ci(method="wilson")
+        assert evaluate.interval([1] * hits + [0] * (n - hits)) == pytest.approx(
+            (expected.low, expected.high), abs=1e-6
+        )
+    low, high = evaluate.interval([0] * 18)
+    assert low == 0 and high == pytest.approx(0.176, abs=0.001)
+    assert evaluate.interval([0, 0.2, 1]) != evaluate.interval([0, 0, 1])
+
+
+def test_a_gain_is_that_of_the_differences():
+    ours, theirs = np.array([0.9, 0.5, 0.4, 0.3, np.nan]), np.array([0.1, 0.5, 0.2, 0.4, 1])
+    gain = evaluate.gain(ours, theirs)
+    assert gain.mean == pytest.approx(0.225) and (gain.wins, gain.losses) == (2, 1)
+    assert gain.low <= gain.mean <= gain.high and gain.p == 1.0
+    assert str(gain).startswith("+0.225 [") and str(gain).endswith("], better for 2 queries, worse for 1")
+    back = evaluate.gain(theirs, ours)
+    assert back.mean == -gain.mean and (back.wins, back.losses) == (1, 2)
+    assert evaluate.gain([0.5], [0.5])[:5] == (0, 0, 0, 0, 0)
+
+
+def test_a_small_gain_that_all_share_is_sure_though_the_means_overlap():
+    theirs = np.random.default_rng(1).uniform(size=60)
+    ours = theirs + np.random.default_rng(2).uniform(0.01, 0.03, size=60)
+    gain = evaluate.gain(ours, theirs)
+    assert evaluate.interval(ours)[0] < evaluate.interval(theirs)[1]
+    assert gain.low > 0 and gain.wins == 60
+    resampled = stats.bootstrap((ours - theirs,), np.mean, method="percentile", random_state=0)
+    assert (gain.low, gain.high) == pytest.approx(tuple(resampled.confidence_interval), abs=5e-4)
+
+
+@pytest.mark.parametrize("wins, losses", [(24, 2), (21, 4), (3, 3), (0, 5), (1, 0), (0, 0), (60, 40)])
+def test_the_sign_test_is_that_of_scipy(wins, losses):
+    gain = evaluate.gain([1] * wins + [0] * losses + [0.5], [0] * wins + [1] * losses + [0.5])
+    n = wins + losses
+    assert gain.p == pytest.approx(stats.binomtest(wins, n).pvalue if n else 1)
+
+
+def test_without_queries_there_is_no_gain():
+    for gain in (evaluate.gain([], []), evaluate.gain([np.nan, 1], [0, np.nan])):
+        assert np.isnan(gain[:3]).all() and gain[3:] == (0, 0, 1)
+
+
+@pytest.mark.parametrize("ours, theirs", [([1, 2], [1]), ([[1]], [[1]]), ([1], [[1]]), (1, 1)])
+def test_a_gain_of_different_queries_is_refused(ours, theirs):
+    with pytest.raises(ValueError, match="ours has shape .* and theirs .*: expected"):
+        evaluate.gain(ours, theirs)
 
 
 def test_interval_covers_the_true_mean_about_as_often_as_it_says():

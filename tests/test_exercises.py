@@ -4,50 +4,37 @@ import re
 import textwrap
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
+import chromadb
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import stubs
 import torch
 from chromadb.api.shared_system_client import SharedSystemClient
 from nbclient import NotebookClient
 
-from helpers import lab
+from helpers import evaluate, images, lab, metrics
 from helpers.exercises import judge
 
 ROOT = Path(__file__).resolve().parent.parent
-LESSONS = sorted((ROOT / "notebooks").glob("0[123]*.ipynb"))
-GIVEN = {  # in the place of what the cells above a check make: small, and without the model
-    "01_pixel_metrics": ("cell-001", "G = images.pixel_matrix(gallery, 4)", "Q = images.pixel_matrix(queries, 4)"),
-    "02_clip_features": (
-        "import numpy as np\nfrom helpers import evaluate, lab, metrics",
-        "encoder, prompts = Letters(), ['a windmill', 'a car', 'a fish']",
-        "G, Q, N = map(encoder.encode_texts, ('abcdefgh', 'xyz', prompts))",
-    ),
-    "03_chromadb": ("import chromadb\nimport numpy as np\nfrom helpers import evaluate, lab", "cell-025"),
-}
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 class Letters:
     """Encode each text as a unit vector of its own, always the same."""
 
     def encode_texts(self, texts):
-        vectors = np.stack([np.random.default_rng(list(text.encode())).normal(size=12) for text in texts])
+        vectors = np.stack([np.random.default_rng(list(text.encode())).normal(size=48) for text in texts])
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def find_exercises():
-    """Return for each exercise its lesson, its stub, and the cell that checks it."""
-    found = {}
-    for path in LESSONS:
-        cells = nbformat.read(path, as_version=4).cells
-        for i, cell in enumerate(cells):
-            if "exercise" in cell.metadata.get("tags", []):
-                name = re.match(r"def (\w+)", cell.source)[1]
-                found[name] = (path.stem, cell.source, cells[i + 1].source)
-    return found
+    """Return the exercises of all lessons by the name of the function that each asks for."""
+    lessons = [nbformat.read(path, as_version=4).cells for path in LESSONS]
+    found = [stubs.read(cell) for cells in lessons for cell in stubs.exercises(cells)]
+    return {exercise.name: exercise for exercise in found}
 
 
 EXERCISES = find_exercises()
@@ -55,19 +42,16 @@ EXERCISES = find_exercises()
 
 @pytest.fixture(scope="module")
 def given():
-    """For each lesson, the names that its cells before the exercises define."""
-    made = {}
-
-    def prepare(lesson):
-        if lesson not in made:
-            made[lesson] = {"Letters": Letters}
-            sources = {c.id: c.source for c in nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", 4).cells}
-            for cell in GIVEN[lesson]:
-                exec(sources.get(cell, cell), made[lesson])
-        return dict(made[lesson])
-
+    """What the cells above an exercise define, in whichever lesson it stands: small, and without the model."""
     SharedSystemClient.clear_system_cache()  # a process has one Chroma in memory, with one set of settings
-    yield prepare
+    gallery, queries = images.load_pictures()
+    prompts = ["a windmill", "a car", "a fish"]
+    yield {
+        **{"chromadb": chromadb, "evaluate": evaluate, "images": images, "lab": lab, "metrics": metrics, "np": np},
+        **{"gallery": gallery, "queries": queries, "client": chromadb.EphemeralClient()},
+        **{"G": images.pixel_matrix(gallery, 4), "Q": images.pixel_matrix(queries, 4)},
+        **{"encoder": Letters(), "prompts": prompts, "N": Letters().encode_texts(prompts)},
+    }
     SharedSystemClient.clear_system_cache()
 
 
@@ -76,16 +60,35 @@ def attempt(given, capsys):
     """Return a function that puts a body into the stub of an exercise and returns what the check says."""
 
     def run(name, body):
-        lesson, stub, checked = EXERCISES[name]
-        names = given(lesson)
-        exec(stub.split("\n")[0] + "\n" + textwrap.indent(body, "    "), names)
+        exercise, names = EXERCISES[name], dict(given)
+        exec(exercise.stub.split("\n")[0] + "\n" + textwrap.indent(body, "    "), names)
         capsys.readouterr()
-        exec(checked, names)
+        exec(exercise.check, names)
         said = capsys.readouterr().out
         assert names["solved"] == any(line.startswith("✓") for line in said.splitlines())
         return said
 
     return run
+
+
+STUB = 'def half(x):\n    """Return half of `x`."""\n    return ...'
+SOLVED = STUB.replace("...", "x / 2")
+ONE_CHECK = 'solved = lab.check("half")'
+
+
+def made_up(*sources):
+    cells = [nbformat.v4.new_markdown_cell("### Exercise"), *map(nbformat.v4.new_code_cell, sources)]
+    cells[1].metadata.tags = ["exercise"]
+    folded = f"<details><summary>Solution</summary>\n\n```python\n{SOLVED}\n```\n\n</details>"
+    return [*cells, nbformat.v4.new_markdown_cell(folded), nbformat.v4.new_code_cell("half(3)")]
+
+
+def test_an_exercise_is_a_stub_and_its_check_in_one_cell():
+    cells = made_up(f"{STUB}\n\n\n{ONE_CHECK}")
+    (cell,) = stubs.exercises(cells)
+    assert stubs.read(cell) == ("half", STUB, ONE_CHECK)
+    assert stubs.solve(cells) == 1
+    assert cell.source == f"{SOLVED}\n\n\n{ONE_CHECK}"
 
 
 WRONG = {  # for each exercise, what is returned, and what the check says to it
@@ -315,6 +318,47 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ),
         ("return encoder.encode_texts([' '.join(templates).format(name)])[0]", "stopped with IndexError|and is"),
     ],
+    "count_matched": [
+        ("return (((a - b) * (s - t)).sum(axis=1) > 0).mean()", "this is the share"),
+        ("return (((a - b) * (s - t)).sum(axis=1) < 0).sum()", "matched wrongly"),
+        ("return (((a - b) * (t - s)).sum(axis=1) > 0).sum()", "matched wrongly"),
+        ("return ((a * s).sum(axis=1) > (a * t).sum(axis=1)).sum()", "first picture of each pair only"),
+        ("return ((b * t).sum(axis=1) > (b * s).sum(axis=1)).sum()", "second picture of each pair only"),
+        ("return ((a * (s - t)).sum(axis=1) > 0).sum()", "first picture of each pair only"),
+        (
+            "mine = (a * s).sum(axis=1) > (a * t).sum(axis=1)\n"
+            "return (mine & ((b * t).sum(axis=1) > (b * s).sum(axis=1))).sum()",
+            "only the sum counts",
+        ),
+        ("return 1.0 * (((a - b) * (s - t)).sum(axis=1) > 0)", "for each pair: count"),
+        ("return ((a - b) * (s - t)).sum(axis=1) > 0", "should be.*and is True and False"),
+        ("return ((a - b) @ (s - t).T > 0).sum()", "row by row"),
+        ("return ((a - b) * (s - t) > 0).sum()", "add up each row first"),
+        ("return ((a * s + b * t).sum(axis=1) > 0).sum()", "and is"),
+        ("return len(a)", "and is 29"),
+    ],
+    "next_point": [
+        ("return min(links[here], key=lambda point: distance[point])", "return `here`"),
+        ("near = links[here]\nreturn near[distance[near].argmin()]", "return `here`"),
+        ("return max(links[here], key=lambda point: distance[point])", "farthest from the query"),
+        ("return max([*links[here], here], key=lambda point: distance[point])", "farthest from the query, or"),
+        (
+            "for point in links[here]:\n    if distance[point] < distance[here]:\n        return point\nreturn here",
+            "first neighbour that is nearer",
+        ),
+        ("return links[here][0]", "first of the links"),
+        ("return int(np.argmin(distance))", "only those in links"),
+        ("return np.argmin(distance[links[here]])", "a place in the list"),
+        ("return min(distance[links[here]].min(), distance[here])", "a distance"),
+        ("return here", "always stays"),
+        ("return links[here]", "of shape"),
+        ("return min(links[here], key=distance)", "stopped with TypeError"),
+        (
+            "if distance[links[here]].min() < distance[here]:\n    return distance[links[here]].argmin()",
+            "return missing",
+        ),
+        ("return float(min([here, *links[here]], key=lambda point: distance[point]))", "whole numbers"),
+    ],
     "nearest_of_other_classes": [
         ("return [int(i) for i in collection.query(query_embeddings=[query], n_results=k)['ids'][0]]", "of any class"),
         (
@@ -390,6 +434,20 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
         ("distances /= 2 if space == 'l2' else 1\nreturn 1 - distances", "changes what it is given"),
         ("return 0.6", "of shape"),
         ("if space == 'cosine':\n    return 1 - distances", "Is a return missing"),
+    ],
+    "lost_rows": [
+        ("return [row for row, near in zip(rows, found) if str(row) in near]", "the others"),
+        ("return [row for row, near in zip(rows, found) if row not in near]", "text"),
+        ("return [row for row, near in zip(rows, found) if str(row) != near[0]]", "not only first"),
+        ("return [row for row in rows if str(row) not in np.concatenate(found)]", "own results"),
+        ("return [i for i, row in enumerate(rows) if str(row) not in found[i]]", "places"),
+        ("return sum(str(row) not in near for row, near in zip(rows, found))", "how many"),
+        ("return np.mean([str(row) not in near for row, near in zip(rows, found)])", "the share"),
+        ("return [str(row) for row, near in zip(rows, found) if str(row) not in near]", "is text"),
+        ("return [str(row) not in near for row, near in zip(rows, found)]", "True and False"),
+        ("return [row for row, near in zip(rows, found) if str(row) not in ' '.join(near)]", "and is"),
+        ("return found[~np.isin(rows, found)]", "stopped with"),
+        ("found.sort()\nreturn [row for row, near in zip(rows, found) if str(row) not in near]", "changes what it is"),
     ],
     "my_recall": [
         ("return (found == truth).mean(axis=1)", "place by place"),
@@ -488,6 +546,19 @@ RIGHT = {  # other ways than that of the solution
         "mean = np.mean(encoder.encode_texts([t.format(name) for t in templates]).astype('f8'), axis=0)\n"
         "return (mean / np.sqrt(mean @ mean)).tolist()",
     ],
+    "count_matched": [
+        "return np.sum(np.sum(a * s + b * t, axis=1) > np.sum(a * t + b * s, axis=1))",
+        "return int(np.count_nonzero(np.einsum('md,md->m', a - b, s - t) > 0))",
+        "return sum((p - q) @ (u - v) > 0 for p, q, u, v in zip(a, b, s, t))",
+    ],
+    "next_point": [
+        "best = min(links[here], key=lambda point: distance[point])\n"
+        "return best if distance[best] < distance[here] else here",
+        "near = np.array([here, *links[here]])\nreturn near[distance[near].argmin()]",
+        "best = here\nfor point in links[here]:\n    if distance[point] < distance[best]:\n        best = point\n"
+        "return best",
+        "return sorted([here] + links[here], key=distance.__getitem__)[0]",
+    ],
     "nearest_of_other_classes": [
         "found = collection.query(query_embeddings=query, n_results=k, where={'label': {'$nin': [label]}})\n"
         "return np.array(found['ids'][0], dtype=int)",
@@ -498,6 +569,11 @@ RIGHT = {  # other ways than that of the solution
     "to_cosine": [
         "return {'cosine': 1 - distances, 'l2': (2 - distances) / 2, 'ip': 1 - distances}[space]",
         "if space == 'l2':\n    distances = distances / 2\nreturn [1 - d for d in distances]",
+    ],
+    "lost_rows": [
+        "return [row for row, near in zip(rows, found) if str(row) not in near]",
+        "return rows[[str(row) not in near for row, near in zip(rows, found)]]",
+        "found = np.array(found).astype(int)\nreturn rows[(found != rows[:, None]).all(axis=1)]",
     ],
     "my_recall": [
         "return evaluate.recall_at_k(found, truth, truth.shape[1])",
@@ -529,18 +605,19 @@ def test_another_right_way_gets_its_tick(name, body, attempt):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_an_exercise_not_begun_is_not_solved(name, attempt):
-    assert attempt(name, "return ...").startswith("Not solved yet: replace the …")
+def test_an_exercise_not_begun_is_not_solved(name, given, capsys):
+    names = dict(given)
+    exec(f"{EXERCISES[name].stub}\n\n\n{EXERCISES[name].check}", names)
+    assert capsys.readouterr().out.startswith("Not solved yet: replace the …") and names["solved"] is False
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", EXERCISES)
 def test_every_hint_answers_its_mistake(name, given, monkeypatch, capsys):
     """Hand in each mistake of a check as if a reader had made it."""
-    lesson, _, checked = EXERCISES[name]
     seen, agrees = {}, judge.agrees
     monkeypatch.setattr(judge, "agrees", lambda name, names, **entry: seen.update(entry))
-    exec(checked, given(lesson))
+    exec(EXERCISES[name].check, dict(given))
     for advice, mistake in seen["mistakes"].items():
         assert not agrees(name, {name: mistake}, **seen)
         assert capsys.readouterr().out == f"Not yet: {advice}\n"
@@ -549,7 +626,7 @@ def test_every_hint_answers_its_mistake(name, given, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_a_lesson_shows_no_answer_in_its_check(name):
-    assert re.fullmatch(rf'solved = lab\.check\("{name}"(, (\w+)=\2)?\)', EXERCISES[name][2])
+    assert re.fullmatch(rf'solved = lab\.check\("{name}"(, (\w+)=\2)?\)', EXERCISES[name].check)
 
 
 def test_a_name_that_no_exercise_has_is_answered_with_those_there_are():
@@ -677,55 +754,43 @@ def test_what_is_handed_in_stays_as_it_is(capsys):
     assert array.tolist() == [2, 1] and words == ["b", "a"]
 
 
+@pytest.mark.parametrize("change, kept", [
+    ("sum(links[0])", True), ("links[0].append(1)", False), ("links.pop()", False), ("links[0].sort()", False),
+    ("links[0][0] == 2", True),
+])  # fmt: skip
+def test_lists_of_different_lengths_can_be_handed_in_and_stay_as_they_are(change, kept, capsys):
+    links = [[2, 1], [0], []]
+    assert judged(lambda links: (eval(change), 3)[1], lambda links: 3, [(links,)]) == kept
+    assert ("changes what it is given" in capsys.readouterr().out) != kept
+    assert links == [[2, 1], [0], []]
+
+
 def test_what_is_no_function_is_said(capsys):
     assert not judged(3, abs, [(1,)]) and not judge.agrees("nobodys", {}, abs, [(1,)], {})
     assert "there is no function yours." in (out := capsys.readouterr().out) and "there is no function nobodys." in out
 
 
-def test_a_notebook_says_what_happened_in_the_cell_above(tmp_path):
-    """Code that is no Python leaves an older function in place, or none."""
-    checked = "right = judge.agrees('mine', globals(), abs, [(1,), (-2,)], {})"
+def test_a_cell_says_what_happened_in_it(tmp_path):
+    """A stub and its check are one cell, so that code that is no Python runs neither."""
     steps = [
-        ("def mine(x)\n    return abs(x)", r"the cell of mine did not run. Its line 1: expected ':'"),
-        ("mine(1", r"the cell of mine did not run"),
+        ("def mine(x)\n    return abs(x)", "SyntaxError"),
+        ("def mine(x):\n    return ...", "replace the … with your own code, and run the cell again"),
         (
             "def mine(x):\n    return y",
             r"mine\(1\) stopped with NameError: name 'y' is not defined \(in the line: return y",
         ),
-        ("def mine(x):\n    return abs(x))", r"the cell of mine did not run. Its line 2: unmatched '\)'"),
-        ("def mine(x):\n  y = 1\n    return y", r"the cell of mine did not run. Its line 3: unexpected indent"),
-        (
-            "def mine(x):\n    y = x\nreturn abs(y)",
-            r"the cell of mine did not run. Its line 3: 'return' outside function",
-        ),
         ("def mine(x):\n    return abs(x)", "✓ Correct"),
-        ("mine(1", "✓ Correct"),
-        ("del mine", "there is no function mine"),
+        ("def mine(x):\n  y = 1\n    return y", "IndentationError"),
+        (
+            "def mein(x):\n    return abs(x)\ndel mine",
+            "there is no function mine. Does the cell define one of this name",
+        ),
     ]
-    cells = [nbformat.v4.new_code_cell(source) for step, _ in steps for source in (step, checked)]
+    checked = "\n\n\nright = judge.agrees('mine', globals(), abs, [(1,), (-2,)], {})"
+    cells = [nbformat.v4.new_code_cell(step + checked) for step, _ in steps]
     cells.insert(0, nbformat.v4.new_code_cell("from helpers.exercises import judge"))
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=1200, allow_errors=True, resources={"metadata": {"path": tmp_path}}).execute()
-    for (_, said), cell in zip(steps, notebook.cells[2::2], strict=True):
-        assert re.search(said, cell.outputs[0].text), cell.outputs
-
-
-ODD = [
-    None,
-    b"def yours(",
-    3,
-    "def yours():\0",
-    "def yours(): '\ud800'",
-    "def yours(\n" + "(" * 10_000,
-    "yours = " + "-" * 10**5,
-]
-
-
-@pytest.mark.parametrize("row", range(len(ODD)))
-def test_an_odd_cell_of_the_past_stops_no_check(row, monkeypatch, capsys):
-    manager = SimpleNamespace(input_hist_parsed=["", ODD[row], "1 + 1"])
-    monkeypatch.setattr(judge, "get_ipython", lambda: SimpleNamespace(history_manager=manager))
-    assert judged(abs, abs, [(1,), (-2,)]) == (not isinstance(ODD[row], str))
-    assert re.fullmatch(
-        r"(✓ Correct|Not yet: the cell of yours did not run\. Its line \d+: \w).*\n", capsys.readouterr().out
-    )
+    for (_, said), cell in zip(steps, notebook.cells[1:], strict=True):
+        (output,) = cell.outputs
+        assert re.search(said, output.get("text") or output.ename), output

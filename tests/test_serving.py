@@ -277,7 +277,7 @@ def test_kernels_end_with_a_server_that_is_killed(everywhere):
 
 
 def test_pictures_that_are_not_there_are_said_in_one_sentence(tmp_path):
-    command = [sys.executable, ROOT / "tools" / "serve.py", ROOT / "notebooks" / "04_query_explorer.ipynb"]
+    command = [sys.executable, ROOT / "tools" / "serve.py", ROOT / "notebooks" / "05_query_explorer.ipynb"]
     environment = os.environ | {"COURSE_PICTURES": str(tmp_path / "gone"), "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SOON)
     assert ended.returncode == 1 and "gone" in ended.stderr and "Traceback" not in ended.stderr

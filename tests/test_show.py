@@ -5,6 +5,7 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -65,11 +66,88 @@ def test_results_without_classes_claim_nothing(gallery):
     assert plain == ["Figure: query: found 1.png."]
 
 
-def test_scoreboard_shows_the_numbers_in_words():
+def test_scoreboard_shows_the_numbers_in_words(capsys):
     board = evaluate.scoreboard({"mine": [[1, 0]]}, np.array(["a", "b"]), np.array(["b"]), {"mine": 0.002})
-    html, plain = shown(lambda: show.scoreboard(board))
-    assert "1.00 [1.00, 1.00]" in html[0] and "2.00 ms" in html[0]
-    assert "mine: P@1 1.00, P@5 0.20, hit@5 1.00, mAP 1.00" in plain[1]
+    with capture_output() as captured:
+        show.scoreboard(board)
+    (output,) = captured.outputs
+    said = "mine: P@1 1.00 [0.21, 1.00], P@5 0.20 [0.20, 0.20], hit@5 1.00 [0.21, 1.00], mAP 1.00 [0.21, 1.00]."
+    assert output.data["text/plain"] == f"Figure: Dots with 95 % intervals. {said}"
+    assert captured.stdout == "per query: mine 2.00 ms\n"
+
+
+def test_gains_are_told_in_words_and_those_of_nothing_are_not_drawn():
+    gain = evaluate.gain([1, 1, 0, 0.5], [0, 0.5, 0.5, 0.5])
+    none = evaluate.gain([np.nan], [0.5])
+    _, plain = shown(lambda: show.gains({"mine over yours": gain, "mine over theirs": none}, "P@5"))
+    assert plain == [f"Figure: Gains in P@5. mine over yours: {gain}"]
+    assert shown(lambda: show.gains({"mine over theirs": none})) == ([], [])
+
+
+def test_dots_show_both_ends_of_many_names():
+    values = {f"class_{i}": i / 10 for i in range(9)} | {"unknown": np.nan}
+    _, plain = shown(lambda: show.dots(values, label="P@5", marked=["class_8"], marked_as="one design", ends=2))
+    assert plain == ["Figure: Dots, P@5: class 8 0.8, class 7 0.7, 5 more, class 1 0.1, class 0 0"]
+    _, plain = shown(lambda: show.dots(pd.Series({"a": 12, "b": 1234}), label="pictures"))
+    assert plain == ["Figure: Dots, pictures: b 1234, a 12"]
+    assert shown(lambda: show.dots({"a": np.nan}, label="P@5")) == shown(lambda: show.dots({}, label="P@5")) == ([], [])
+
+
+def test_a_table_tells_its_numbers(gallery):
+    table = pd.DataFrame([[0.25, 1], [0.5, 0]], index=["a cat", "a dog"], columns=["one", "two"])
+    for pictures, best in ((), ""), (gallery.paths[:2], "columns"), (gallery.paths[:2], "rows"):
+        html, plain = shown(
+            lambda p=pictures, b=best: show.table(table, alt="Shares", pictures=p, best=b, percent=True)
+        )
+        assert plain == ["Figure: Shares. a cat: one 25%, two 100%; a dog: one 50%, two 0%"]
+        assert ("image/jpeg" if len(pictures) else "image/png") in html[0]
+    with pytest.raises(KeyError):
+        show.table(table, alt="Shares", best="diagonal")
+
+
+def test_channels_tell_what_amounts_they_hold():
+    patch = np.zeros((2, 3, 3), dtype=np.uint8)
+    patch[0, 0] = [255, 7, 9]
+    _, plain = shown(lambda: show.channels(patch))
+    assert plain == [
+        "Figure: 3 × 2 pixels enlarged, and their layers with the amounts written in: "
+        "red 0 to 255, green 0 to 7, blue 0 to 9"
+    ]
+
+
+def test_lines_and_maps_are_drawn_with_their_description(gallery):
+    curves = {"exact": ([1000, 10_000], [0.1, 1.0]), "index": ([1000, 10_000], [0.5, 0.6])}
+    for log in ("", "x", "y", "xy"):
+        draw = lambda log=log: show.lines(curves, xlabel="vectors", ylabel="ms", alt="cross", log=log)  # noqa: E731
+        assert shown(draw)[1] == ["Figure: cross"]
+    show_labels = lambda: show.lines(curves, xlabel="x", ylabel="y", alt="c", labels={"index": ["1.0", "0.9"]})  # noqa: E731
+    assert shown(show_labels)[1] == ["Figure: c"]
+    points = np.arange(8.0).reshape(4, 2)
+    for regions in (None, {"red things": ["apple"], "none": ["pear"]}):
+        html, plain = shown(lambda r=regions: show.scatter(points, gallery, alt="a map", regions=r))
+        assert plain == ["Figure: a map"] and "image/jpeg" in html[0]
+    assert shown(lambda: show.scatter(np.zeros((4, 2)), gallery, alt="one place"))[1] == ["Figure: one place"]
+
+
+def test_one_query_of_several_methods_is_drawn_once(gallery):
+    query, found = gallery.paths[0], np.array([[1, 2], [3, 1]])
+    draw = lambda queries: show.results(queries, ["apple"] * 2, gallery, found, names=["by l1", "by l2"])  # noqa: E731
+    once, twice = (drawn(lambda q=queries: draw(q))[0] for queries in ([query] * 2, [query, gallery.paths[3]]))
+    assert once.shape[1] == twice.shape[1] + 100  # a column for the names
+    _, plain = shown(lambda: draw([query] * 2))
+    assert plain == [
+        "Figure: by l1 apple: found apple (right), sky (wrong). by l2 apple: found sky (wrong), apple (right)."
+    ]
+
+
+def test_titles_of_a_row_stand_at_one_height(tmp_path):
+    flat, tall = (Image.new("RGB", size, "red") for size in ((80, 20), (20, 80)))
+    picture, _ = drawn(lambda: show.grid([flat, tall, flat], ["one", "one", "one"], alt="three", columns=3))
+    black = (picture < 100).all(axis=2)
+    tops = [np.flatnonzero(part.any(axis=1)).min() for part in np.split(black, 3, axis=1)]
+    assert len(set(tops)) == 1
+    with_heading, _ = drawn(lambda: show.grid([flat], alt="one", columns=1, heading="found"))
+    assert with_heading.shape[0] == drawn(lambda: show.grid([flat], alt="one", columns=1))[0].shape[0] + 30
 
 
 def test_an_empty_scoreboard_shows_nothing():
@@ -80,11 +158,15 @@ def test_an_empty_scoreboard_shows_nothing():
 
 def test_a_walk_is_drawn_with_its_description():
     points = np.random.default_rng(0).uniform(size=(20, 2))
-    drawing = {"links": [[1, 2]] * 20, "layer": [0, 5], "looked_at": {0, 1, 2}, "path": [0, 1, 2]}
+    drawing = {"links": [[1, 2]] * 20, "looked_at": {0, 1, 2}, "path": [0, 1, 2], "title": "a walk"}
     for parts in ({}, {"path": [3]}, drawing):
         pages, texts = shown(lambda parts=parts: show.walk(points, points[0], alt="a walk in the plane", **parts))
         assert texts == ["Figure: a walk in the plane"]
         assert 'alt="a walk in the plane"' in pages[0] and "image/png" in pages[0]
+    upper = {"upper": {0: [5], 5: [0]}, "upper_looked_at": {0, 5}, "upper_path": [5, 0]}
+    for parts in (upper, {"upper": {}}):
+        layers = lambda parts=parts: show.layers(points, points[0], alt="two layers", **drawing, **parts)  # noqa: E731
+        assert shown(layers)[1] == ["Figure: two layers"]
 
 
 def test_results_that_are_none_are_said_to_be(gallery, capsys):

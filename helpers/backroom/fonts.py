@@ -76,4 +76,5 @@ def _drawn_by(font: str) -> frozenset[int]:
 
 
 def _cut(name: str, longest: int = 32) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    lines = name.split("\n")[:3]
+    return "\n".join(line if len(line) <= longest else line[: longest - 1] + "…" for line in lines)

@@ -179,6 +179,26 @@ def _fast_cosine() -> Exercise:
 
 
 @_exercise
+def _class_vector(encoder: Any) -> Exercise:
+    def mean(name: str, templates: list[str]) -> np.ndarray:
+        return encoder.encode_texts([template.replace("{}", name) for template in templates]).mean(axis=0)
+
+    templates = ["a photo of a {}", "a drawing of a {}", "a {} on a white page", "a close-up of a {}"]
+    return Exercise(
+        lambda n, t: _unit(mean(n, t)),
+        [("car", templates), ("windmill", templates[:2]), ("playing card", templates[1:])],
+        {
+            "the mean of unit vectors is shorter than 1: divide by its length.": mean,
+            "this is the sum: take the mean and scale it to length 1.": lambda n, t: mean(n, t) * len(t),
+            "the name is missing: put it in the place of {}.": lambda n, t: _unit(mean("{}", t)),
+            "this uses one template only: take the mean over all.": lambda n, t: mean(n, t[:1]),
+            "this uses the name alone: put it into the templates.": lambda n, t: mean(n, ["{}"]),
+            "this is one vector for each template: take their mean.": lambda n, t: np.stack([mean(n, [s]) for s in t]),
+        },
+    )
+
+
+@_exercise
 def _nearest_name() -> Exercise:
     def nearest(pictures: np.ndarray, names: np.ndarray) -> np.ndarray:
         return metrics.rank(pictures, names, metric="cosine", k=1)[0][:, 0]
@@ -201,26 +221,72 @@ def _nearest_name() -> Exercise:
 
 
 @_exercise
-def _class_vector(encoder: Any) -> Exercise:
-    def mean(name: str, templates: list[str]) -> np.ndarray:
-        return encoder.encode_texts([template.replace("{}", name) for template in templates]).mean(axis=0)
+def _count_matched() -> Exercise:
+    def ahead(one: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return (one * own).sum(axis=1) - (one * other).sum(axis=1)
 
-    templates = ["a photo of a {}", "a drawing of a {}", "a {} on a white page", "a close-up of a {}"]
+    def matched(a: np.ndarray, b: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return ahead(a, s, t) + ahead(b, t, s) > 0
+
+    normal = np.random.default_rng(0).normal
     return Exercise(
-        lambda n, t: _unit(mean(n, t)),
-        [("car", templates), ("windmill", templates[:2]), ("playing card", templates[1:])],
+        lambda *rows: float(matched(*rows).sum()),
+        [tuple(_unit(normal(size=(m, d))) for _ in range(4)) for m, d in ((29, 4), (40, 7))],
         {
-            "the mean of unit vectors is shorter than 1: divide by its length.": mean,
-            "this is the sum: take the mean and scale it to length 1.": lambda n, t: mean(n, t) * len(t),
-            "the name is missing: put it in the place of {}.": lambda n, t: _unit(mean("{}", t)),
-            "this uses one template only: take the mean over all.": lambda n, t: mean(n, t[:1]),
-            "this uses the name alone: put it into the templates.": lambda n, t: mean(n, ["{}"]),
-            "this is one vector for each template: take their mean.": lambda n, t: np.stack([mean(n, [s]) for s in t]),
+            "this is the share: count them.": lambda *rows: matched(*rows).mean(),
+            "these are those that are matched wrongly.": lambda *rows: (~matched(*rows)).sum(),
+            "this looks at the first picture of each pair only: add what the second says.": lambda a, b, s, t: (
+                ahead(a, s, t) > 0
+            ).sum(),
+            "this looks at the second picture of each pair only: add what the first says.": lambda a, b, s, t: (
+                ahead(b, t, s) > 0
+            ).sum(),
+            "this asks that both pictures prefer their own sentence: only the sum counts.": lambda a, b, s, t: (
+                (ahead(a, s, t) > 0) & (ahead(b, t, s) > 0)
+            ).sum(),
+            "these are the answers for each pair: count those that are right.": lambda *rows: 1.0 * matched(*rows),
+            "this compares every pair with every other: multiply row by row.": lambda a, b, s, t: (
+                (a - b) @ (s - t).T > 0
+            ).sum(),
+            "this counts numbers, not pairs: add up each row first.": lambda a, b, s, t: ((a - b) * (s - t) > 0).sum(),
         },
     )
 
 
 # Lesson 3
+
+
+@_exercise
+def _next_point() -> Exercise:
+    def nearest(here: int, links: list[list[int]], distance: np.ndarray) -> int:
+        return min(links[here], key=lambda point: distance[point])
+
+    def step(here: int, links: list[list[int]], distance: np.ndarray) -> int:
+        return min([here, *links[here]], key=lambda point: distance[point])
+
+    links = [[4, 1, 6], [2, 0, 6], [6, 1, 3], [6, 2, 5], [0, 5, 6], [3, 2, 4], [3, 4, 2]]
+    distance = np.array([0.9, 0.6, 0.4, 0.5, 0.8, 0.1, 0.7])  # the walk from 0 ends at 2, and 5 is nearer
+    return Exercise(
+        step,
+        [(here, links, distance) for here in (0, 1, 2, 6)] + [(2, links[::-1], distance[::-1])],
+        {
+            "where no neighbour is nearer than `here`, return `here`.": nearest,
+            "this is the neighbour farthest from the query.": lambda h, links, d: max(links[h], key=lambda p: d[p]),
+            "this is the neighbour farthest from the query, or `here`.": lambda h, links, d: max(
+                [h, *links[h]], key=lambda p: d[p]
+            ),
+            "this is the first neighbour that is nearer: take the nearest of all.": lambda h, links, d: next(
+                (p for p in links[h] if d[p] < d[h]), h
+            ),
+            "this is the first of the links: compare the distances.": lambda h, links, d: links[h][0],
+            "this may be any point: only those in links[here] can be reached.": lambda h, links, d: d.argmin(),
+            "this is a place in the list links[here]: return the point that stands there.": lambda h, links, d: int(
+                np.argmin(d[links[h]])
+            ),
+            "this is a distance: return the point.": lambda h, links, d: d[step(h, links, d)],
+            "this always stays at `here`.": lambda h, links, d: h,
+        },
+    )
 
 
 @_exercise
@@ -268,6 +334,35 @@ def _to_cosine() -> Exercise:
             "Chroma's l2 is squared already: do not square it again.": lambda d, s: cosine(d**2 if s == "l2" else d, s),
             "this is right for l2; in the other two spaces the distance is 1 − cos.": lambda d, space: 1 - d / 2,
             "the sign is turned.": lambda d, space: -cosine(d, space),
+        },
+    )
+
+
+# Lesson 4
+
+
+@_exercise
+def _lost_rows() -> Exercise:
+    def lost(rows: np.ndarray, found: list[list[str]]) -> np.ndarray:
+        return np.array([row for row, near in zip(rows, found, strict=True) if str(row) not in near])
+
+    five = np.array([3, 8, 5, 12, 7]), [list("381"), list("539"), list("952"), list("127"), ["12", "0", "4"]]
+    three = np.array([40, 41, 2]), [["14", "2", "40"], ["4", "1", "411"], ["7", "5", "3"]]
+    return Exercise(
+        lost,
+        [five, three, (np.array([6, 9]), [["6"], ["8"]])],
+        {
+            "these are the rows that are found: return the others.": lambda r, f: r[~np.isin(r, lost(r, f))],
+            "these are all rows: is a number compared with text? str(row) makes a text of it.": lambda r, f: r,
+            "a row may stand anywhere among its results, not only first.": lambda r, f: lost(r, [[n[0]] for n in f]),
+            "look only at each row's own results, not at those of the others.": lambda r, f: lost(
+                r, [[key for near in f for key in near]] * len(r)
+            ),
+            "these are places in `rows`: return what stands there.": lambda r, f: np.flatnonzero(
+                np.isin(r, lost(r, f))
+            ),
+            "this is how many: return the rows themselves.": lambda r, f: len(lost(r, f)),
+            "this is the share: return the rows themselves.": lambda r, f: len(lost(r, f)) / len(r),
         },
     )
 

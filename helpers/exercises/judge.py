@@ -1,12 +1,10 @@
 """Tell a reader whether an exercise is solved and, where the mistake is a known one, which it is."""
 
-import ast
 import contextlib
 import copy
 import dis
 import inspect
 import io
-import re
 import sys
 import traceback
 import warnings
@@ -15,7 +13,6 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from IPython import get_ipython
 
 TOLERANCE = 1e-4
 """The largest difference allowed, as a share of the largest expected value: float32 passes, float16 does not."""
@@ -56,7 +53,7 @@ def agrees(
         Whether all answers are right.
     """
     with contextlib.redirect_stdout(_Shown()) as shown:
-        said = _syntax_error(name) or _judge(name, names, reference, inputs, mistakes, without_loop)
+        said = _judge(name, names, reference, inputs, mistakes, without_loop)
     print("" if shown.end == "\n" else "\n", said, sep="")
     return said.startswith("✓")
 
@@ -72,36 +69,19 @@ class _Shown(io.TextIOBase):
         return self.output.write(text)
 
 
-def _syntax_error(name: str) -> str:
-    """Say that the last cell to define `name` is no Python, so that an older function is still there."""
-    history = getattr(get_ipython(), "history_manager", None)
-    for cell in reversed(history.input_hist_parsed if history else []):
-        if isinstance(cell, str) and re.search(rf"^\s*\w+\s+{name}\b|^{name}\s*=", cell, re.MULTILINE):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    compile(cell, "", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-            except Exception as error:  # a cell with a zero byte is no SyntaxError in Python 3.11
-                line, why = getattr(error, "lineno", None) or 1, getattr(error, "msg", None) or _in_words(error)
-                again = "Mend it, run it, then run this one again."
-                return f"Not yet: the cell of {name} did not run. Its line {line}: {why}. {again}"
-            break
-    return ""
-
-
 def _judge(
     name: str, names: Mapping, reference: Callable, inputs: Sequence[tuple], mistakes: Mapping, without_loop: bool
 ) -> str:
     function = names.get(name)
     if not callable(function):
-        return f"Not yet: there is no function {name}. Run the cell of the exercise, then this one again."
+        return f"Not yet: there is no function {name}. Does the cell define one of this name?"
     answers = []
     for arguments in inputs:
         call = f"{name}({', '.join(map(_told, arguments))})"
         given = _copies(arguments)
         try:
             answer = function(*given)
-            kept = all(np.array_equal(a, b) for a, b in zip(arguments, given, strict=True) if _is_copied(a))
+            kept = all(_is_same(a, b) for a, b in zip(arguments, given, strict=True) if _is_copied(a))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -109,7 +89,7 @@ def _judge(
             where = f" (in the line: {lines[0]})" if lines else ""
             return f"Not yet: {call} stopped with {_in_words(error)}{where}.{_outside(function, names)}"
         if answer is ...:
-            return "Not solved yet: replace the … with your own code, run the cell, then run this one again."
+            return "Not solved yet: replace the … with your own code, and run the cell again."
         if answer is None:
             return f"Not solved yet: {name} returns nothing. Is a return missing?"
         if not kept:
@@ -145,7 +125,11 @@ def _is_copied(argument: Any) -> bool:
 
 
 def _copies(arguments: tuple) -> list:
-    return [copy.copy(argument) if _is_copied(argument) else argument for argument in arguments]
+    return [copy.deepcopy(argument) if _is_copied(argument) else argument for argument in arguments]
+
+
+def _is_same(before: np.ndarray | list, after: np.ndarray | list) -> bool:
+    return before == after if isinstance(before, list) else np.array_equal(before, after)
 
 
 def _told(argument: Any) -> str:

@@ -220,6 +220,12 @@ WRONG = {  # for each exercise, what is returned, and what the check says to it
             "return evaluate.average_precision(gallery.labels[order], queries.labels).mean()",
             "and is",
         ),
+        (
+            "order, _ = metrics.rank(\n"
+            "    images.pixel_matrix(queries, size), images.pixel_matrix(gallery, size), 'l1', k=None\n)\n"
+            "return evaluate.average_precision(order, queries.labels).mean()",
+            "a ranking holds rows: take gallery.labels",
+        ),
     ],
     "colour_histogram": [
         ("return np.histogramdd(row.reshape(-1, 3), 4, [(0, 1)] * 3)[0].ravel()", "these are counts"),

@@ -118,10 +118,12 @@ def results(
     if indices.size == 0:
         print("There is no such query." if len(indices) == 0 else "There is no such picture.")
         return
+    once = len(query_labels) > 1 and names is not None and all(query is queries[0] for query in queries)
+    asked = [_array(queries[0])] * len(query_labels) if once else [_array(query) for query in queries]
     cells, told = [], []
     for row, label in enumerate(query_labels):
         name = names[row] if names else "query"
-        shown, found = [(_array(queries[row]), charts.words(label), QUERY, True)], []
+        shown, found = [(asked[row], charts.words(label), QUERY, True)], []
         for rank, i in enumerate(indices[row], start=1):
             theirs = str(gallery.labels[i])
             judged, right = bool(label and theirs), theirs == label
@@ -132,7 +134,6 @@ def results(
             found.append(f"{theirs} ({'right' if right else 'wrong'})" if judged else spelled(gallery.paths[i].name))
         cells.append((name, shown))
         told.append(f"{name} {label}".strip() + f": found {', '.join(found)}")
-    once = len(cells) > 1 and names is not None and all(query is queries[0] for query in queries)
     figure(charts.results(cells, once), ". ".join(told) + ".")
 
 

@@ -14,9 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+GREY, BROWN = "#777777", "#b85a0d"
+
 FAMILIES = {
-    "random": ("#777777", "x"),
-    "pixels": ("#b85a0d", "s"),
+    "random": (GREY, "x"),
+    "pixels": (BROWN, "s"),
     "CLIP": ("#3f6fd8", "o"),
     "Chroma": ("#86299c", "D"),
 }
@@ -136,9 +138,9 @@ def gains(rows: Mapping[str, tuple[float, float, float, int, int, float]], measu
     fig, ax = plt.subplots(figsize=(8, 0.9 + 0.42 * len(rows)))
     ax.axvline(0, color=WAY, linewidth=1)
     for y, (mean, low, high, wins, losses, _) in enumerate(rows.values()):
-        sure = low > 0 or high < 0
-        ax.plot([low, high], [y, y], color=SEEN if sure else "#777777", linewidth=2)
-        ax.plot(mean, y, marker="o", color=SEEN if sure else "#777777", fillstyle="full" if sure else "none")
+        colour, filled = (SEEN, "full") if low > 0 or high < 0 else (GREY, "none")  # is 0 outside the interval?
+        ax.plot([low, high], [y, y], color=colour, linewidth=2)
+        ax.plot(mean, y, marker="o", color=colour, fillstyle=filled)
         told = f"better for {wins}, worse for {losses}"
         ax.text(1.02, y, told, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
     ax.set_yticks(range(len(rows)), [name.replace(" over ", "\nover ") for name in rows])
@@ -158,7 +160,7 @@ def dots(values: pd.Series, label: str, marked: Container[str], marked_as: str, 
     places, squares = np.arange(len(few)), np.array([name in marked for name in few.index])
     places[ends:] += cut  # an empty row, with an ellipsis
     fig, ax = plt.subplots(figsize=(6.5, 0.8 + 0.21 * (places.max() + 1)))
-    for rows, marker, colour, what in ((~squares, "o", SEEN, "the others"), (squares, "s", "#b85a0d", marked_as)):
+    for rows, marker, colour, what in ((~squares, "o", SEEN, "the others"), (squares, "s", BROWN, marked_as)):
         ax.hlines(places[rows], min(0, few.min()), few[rows], color=colour, alpha=0.35)
         ax.plot(few[rows], places[rows], marker, color=colour, label=what, linestyle="none")
     ax.set_yticks([*places, ends] if cut else places, [*names, "…"] if cut else names, fontsize=9)
@@ -291,8 +293,7 @@ def walk(
 ) -> Figure:
     """Draw a search among points of one plane."""
     fig, ax = plt.subplots(figsize=(5, 5.4))
-    _plane(ax, points, links, looked_at, path)
-    ax.scatter(*target, marker="*", s=150, color=GOAL, edgecolor="black", linewidth=0.8, zorder=7)
+    _plane(ax, points, target, links, looked_at, path)
     ax.set_title(title, fontsize=11)
     _finish(fig, ax)
     ax.set_aspect("equal")
@@ -318,18 +319,17 @@ def layers(
     low, high = points.min(axis=0) - 0.04, points.max(axis=0) + 0.04
     corners = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
     above, below = seen_from_the_side(points, 0.8), seen_from_the_side(points, 0)
+    star_above, star_below = seen_from_the_side(target, 0.8), seen_from_the_side(target, 0)
     few = sorted(upper)
     for height, name in ((0.8, f"upper layer: {len(few)} points"), (0, f"lowest layer: all {len(points)} points")):
         plane = seen_from_the_side(corners, height)
         ax.add_patch(plt.Polygon(plane, facecolor="#f6f6f6", edgecolor="#999999", zorder=0))
         ax.text(*(plane[3] + [0, 0.015]), name, fontsize=9)
-    _plane(ax, below, links, looked_at[1], paths[1])
-    _plane(ax, above, [upper.get(row, ()) for row in range(len(points))], looked_at[0], paths[0], only=few)
+    _plane(ax, below, star_below, links, looked_at[1], paths[1])
+    upper_links = [upper.get(row, ()) for row in range(len(points))]
+    _plane(ax, above, star_above, upper_links, looked_at[0], paths[0], only=few)
     if paths[0] and paths[1]:
         ax.plot(*np.stack([above[paths[0][-1]], below[paths[1][0]]]).T, "--", color=WAY, linewidth=1.6, zorder=6)
-    for height in (0.8, 0):
-        star = seen_from_the_side(target, height)
-        ax.scatter(*star, marker="*", s=150, color=GOAL, edgecolor="black", linewidth=0.8, zorder=7)
     ax.set_title(title, fontsize=11)
     _finish(fig, ax)
     return fig
@@ -338,6 +338,7 @@ def layers(
 def _plane(
     ax: plt.Axes,
     points: np.ndarray,
+    target: np.ndarray,
     links: Sequence[Iterable[int]],
     looked_at: Iterable[int],
     path: Sequence[int],
@@ -353,6 +354,7 @@ def _plane(
         ax.scatter(*points[path[0]], s=90, marker="s", color=WAY, zorder=5)
     if len(path):
         ax.scatter(*points[path[-1]], s=260, facecolor="none", edgecolor=WAY, linewidth=2, zorder=6)
+    ax.scatter(*target, marker="*", s=150, color=GOAL, edgecolor="black", linewidth=0.8, zorder=7)
 
 
 def _finish(fig: Figure, ax: plt.Axes) -> None:

@@ -54,8 +54,9 @@ def mount(axes: plt.Axes, picture: np.ndarray, title: str, colour: str, frame: b
     height, width = picture.shape[:2]
     side = max(height, width)
     axes.imshow(picture, interpolation="nearest" if max(height, width) < 100 else None)
-    axes.set(xlim=((width - side) / 2, (width + side) / 2), ylim=((height + side) / 2, (height - side) / 2))
-    edge = {"fill": False, "edgecolor": "#cccccc", "linewidth": 0.8}  # else a white page would have none
+    left, top = (width - side) / 2 - 0.5, (height - side) / 2 - 0.5  # the middle of the first pixel is at 0
+    axes.set(xlim=(left, left + side), ylim=(top + side, top))
+    edge = {"fill": False, "edgecolor": "#cccccc", "linewidth": 0.8, "clip_on": False}  # else white pages have none
     axes.add_patch(plt.Rectangle((-0.5, -0.5), width, height, **edge))
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, color=colour, fontsize=9)

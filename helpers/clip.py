@@ -17,15 +17,19 @@ from pathlib import Path
 from textwrap import shorten
 
 import numpy as np
-import open_clip
-import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from tqdm.auto import tqdm
 
-from helpers.backroom.speed import folded_norms, on_all_cores
+from helpers.backroom.place import memory_folder, must_exist
 from helpers.backroom.weights import fetch
 from helpers.images import DATA, QUIET, Gallery, PictureSource, UnreadableImageError, facts, open_rgb, spelled
+
+with tqdm(desc="Loading PyTorch (10 s or more the first time)", bar_format="{desc}", leave=False, disable=QUIET):
+    import open_clip
+    import torch
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    from helpers.backroom.speed import folded_norms, on_all_cores
 
 BUNDLED = DATA / "clip"
 """The course's own small model, in open_clip's folder format."""
@@ -58,13 +62,15 @@ def load(name: str | None = None, device: str | None = None) -> "Encoder":
     ValueError
         The name or tag is unknown (near matches are listed), the folder is none of open_clip's, or its weights do
         not fit its configuration.
+    FileNotFoundError
+        The bundled model is not in the course's data folder.
     ConnectionError
         The weights are not on this computer, and could not be fetched whole.
     """
     name = name or os.environ.get("CLIP_MODEL") or "bundled"
     address, options = name, {}
     if name == "bundled":
-        address = f"local-dir:{BUNDLED}"
+        address = f"local-dir:{must_exist(BUNDLED)}"
     elif name.startswith("hf-hub:"):
         repository = name.removeprefix("hf-hub:").strip("/")
         address = f"local-dir:{fetch(repository, ('open_clip_config.json',)).parent}"
@@ -283,14 +289,7 @@ def _fingerprint(model: torch.nn.Module, preprocess: dict, tokenizer: object) ->
 _FILE = "embeddings.sqlite3"
 
 
-def _cache(course: Path) -> Path:
-    """Return where vectors are kept: in the course's folder, or at home where many share one that is read-only."""
-    own = course / ".cache"
-    nearest = next(path for path in (own / _FILE, own, course) if path.exists())
-    return own if os.access(nearest, os.W_OK) else Path.home() / ".cache" / "image-retrieval"
-
-
-CACHE = _cache(Path(__file__).resolve().parent.parent)
+CACHE = memory_folder(_FILE)
 """The folder in which vectors are remembered."""
 
 

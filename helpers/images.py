@@ -21,14 +21,15 @@ from tqdm.auto import tqdm
 from helpers.backroom import decode, folders
 from helpers.backroom.decode import PictureSource, UnreadableImageError  # noqa: F401 (for whoever catches it)
 from helpers.backroom.folders import Skipped, spelled
+from helpers.backroom.place import choice_file, data_folder, must_exist
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-"""The pictures that come with the course."""
+DATA = data_folder()
+"""The pictures and the model that come with the course: ``COURSE_DATA`` in the environment, or `data` in a clone."""
 
 QUIET = bool(os.environ.get("TQDM_DISABLE"))
 """No progress bars: they differ from run to run (tqdm's own reading of this variable fails in notebooks)."""
 
-_OWN_PICTURES = DATA / "own_pictures.txt"
+_OWN_PICTURES = choice_file()
 
 
 @dataclass(frozen=True)
@@ -357,6 +358,7 @@ def use_pictures(folder: str | Path | None) -> None:
         return
     with contextlib.redirect_stdout(None):  # `load_pictures`, which comes next, will say what it says
         _own(folder)
+    _OWN_PICTURES.parent.mkdir(parents=True, exist_ok=True)
     _OWN_PICTURES.write_text(str(folders.whole(folder)), encoding="utf-8")
 
 
@@ -377,13 +379,14 @@ def load_pictures() -> tuple[Gallery, Gallery]:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `load_gallery`, for each of the two; or there are too few pictures to search.
+        As `load_gallery`, for each of the two; the course's pictures are not in `DATA`; or there are too few pictures
+        to search.
     """
     chosen = os.environ.get("COURSE_PICTURES", "")
     if not chosen and _OWN_PICTURES.exists():
         chosen = _OWN_PICTURES.read_text(encoding="utf-8").removesuffix("\n")
     if chosen in ("", "bundled"):
-        return load_gallery(DATA / "train"), load_gallery(DATA / "test")
+        return load_gallery(must_exist(DATA / "train")), load_gallery(must_exist(DATA / "test"))
     try:
         return _name_copies(*_own(chosen))
     except (OSError, ValueError) as error:

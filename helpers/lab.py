@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
-from helpers.images import DATA, PictureSource, open_small
+from helpers.images import DATA, PictureSource, must_exist, open_small
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "unchanged": lambda p: p,
@@ -26,7 +26,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 def one_design() -> list[str]:
     """Return the classes whose pictures are all made to one design, as data/one_design.txt lists them."""
-    return (DATA / "one_design.txt").read_text(encoding="utf-8").split()
+    return must_exist(DATA / "one_design.txt").read_text(encoding="utf-8").split()
 
 
 def spoken(label: str) -> str:

@@ -303,6 +303,17 @@ def test_another_process_remembers_and_another_model_does_not(encoder, pictures,
     assert not np.allclose(remembered, other, atol=0.01)
 
 
+@pytest.mark.parametrize("quiet", ["", "1"])
+def test_loading_pytorch_is_said_while_it_lasts_unless_bars_are_off(quiet):
+    environment = os.environ | {"PYTHONPATH": str(Path(clip.__file__).parents[1]), "TQDM_DISABLE": quiet}
+    code = "from helpers import clip; import sys; sys.stderr.write('loaded')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=True
+    )
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    assert said == ([] if quiet else ["Loading PyTorch (10 s or more the first time)"]) + ["loaded"]
+
+
 def test_recall(encoder, pictures):
     gallery = images.load_gallery(pictures)
     vectors = encoder.encode_images(gallery.take(range(4)))
@@ -311,12 +322,6 @@ def test_recall(encoder, pictures):
     assert list(found) == hashes[:4]
     np.testing.assert_array_equal(np.stack(list(found.values())), vectors)
     assert clip.remembered("another", hashes) == clip.remembered(encoder.fingerprint, []) == {}
-
-
-def test_where_it_is_kept(tmp_path, monkeypatch):
-    assert clip._cache(tmp_path) == tmp_path / ".cache"
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    assert clip._cache(tmp_path).is_relative_to(Path.home())
 
 
 @pytest.mark.parametrize("damage", ["empty", "garbage", "cut off", "overwritten"])

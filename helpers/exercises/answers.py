@@ -125,7 +125,7 @@ def _map_at() -> Exercise:
         order, _ = metrics.rank(images.pixel_matrix(queries, size), images.pixel_matrix(gallery, size), metric, k)
         return evaluate.average_precision(gallery.labels[order], queries.labels).mean()
 
-    few = images.load_gallery(images.DATA / "test")  # each query finds itself, and others
+    few = images.load_gallery(images.must_exist(images.DATA / "test"))  # each query finds itself, and others
     one_each = few.take([few.first(label) for label in few.classes])  # so exchanged, queries and gallery give a number
     return Exercise(
         l1_map,

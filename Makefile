@@ -1,9 +1,10 @@
 # Two commands are all that a reader needs: `make lab` to read and run the course, `make test` to check all of it.
-# On a system without make, README.md gives the plain commands.
+# On a system without make, docs/install.md gives the plain commands.
 
 PYTHON ?= python3
 VENV ?= .venv
 TEACH ?= .venv-teach
+SITE ?= .venv-site
 LAB ?=
 VOILA ?=
 LOCK ?=
@@ -12,9 +13,11 @@ NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/assignments/*.ipynb)
 ifeq ($(OS),Windows_NT)
 BIN = $(VENV)/Scripts
 TEACH_BIN = $(TEACH)/Scripts
+SITE_BIN = $(SITE)/Scripts
 else
 BIN = $(VENV)/bin
 TEACH_BIN = $(TEACH)/bin
+SITE_BIN = $(SITE)/bin
 endif
 # What is not on the lists of requirements/, with its hash, is not installed. (PyTorch's own index, named in torch-cpu.txt,
 # has builds without CUDA; PyPI's build for Linux brings some 3 GB of it along.)
@@ -35,7 +38,8 @@ OLD_PROCESSOR = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CO
 	NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help lab fresh explorer run test portable bench notebooks lint data locks release grade feedback clean
+.PHONY: help lab fresh explorer run test portable bench site links pdf slides address notebooks lint data locks release \
+	grade feedback clean
 
 help:
 	@echo "make lab        install what is missing and open your copies of the lessons (my_course/) in JupyterLab"
@@ -44,7 +48,11 @@ help:
 	@echo "make run        execute every notebook into build/, without a browser"
 	@echo "make test       run the unit tests and re-execute every notebook, comparing the numbers"
 	@echo "make portable   re-execute every notebook as other processors calculate, comparing the numbers"
+	@echo "make site       build the course as a website, in build/site"
+	@echo "make pdf        print the lessons into build/pdf"
+	@echo "make links      (authors) ask the servers that the website links to"
 	@echo "make bench      measure how fast things are, as ratios"
+	@echo "make slides     (teachers) write a deck of slides for each lesson into build/slides/"
 	@echo "make release    (teachers) write the assignments as students get them, without solutions"
 	@echo "make grade      (teachers) SUBMITTED=dir: grade what was handed in"
 	@echo "make feedback   (teachers) take in the marks given by hand, and write a page for each student"
@@ -52,6 +60,7 @@ help:
 	@echo "make lint       (authors) format and check the code, also that in the notebooks"
 	@echo "make data       (authors) rebuild data/ from the Debian packages"
 	@echo "make locks      (authors) write constraints.txt and requirements/ anew; LOCK=--upgrade: the newest versions"
+	@echo "make address    (authors) write the repository's address, set in pyproject.toml, wherever it is needed"
 
 # a lesson that cannot be copied is named, and the others open all the same
 lab: $(VENV)/course
@@ -77,10 +86,10 @@ notebooks: $(VENV)/test
 	rm -rf .cache  # so that the outputs show what encoding costs
 	$(COURSE) $(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)
 
-test: $(VENV)/test $(TEACH)/ready
+test: $(VENV)/test $(TEACH)/ready $(SITE)/ready
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
-	$(COURSE) $(NBVAL) --no-loadscope-reorder $(PYTEST)  # in the order of tests/conftest.py, the longest first
+	SITE=$(SITE) $(COURSE) $(NBVAL) --no-loadscope-reorder $(PYTEST)  # in the order of tests/conftest.py, the longest first
 
 portable: $(VENV)/test
 	rm -rf .cache  # so that the pictures are encoded anew
@@ -88,6 +97,18 @@ portable: $(VENV)/test
 	rm -rf .cache
 	$(COURSE) $(ONE_THREAD) $(NBVAL) notebooks
 	rm -rf .cache
+
+site: $(SITE)/ready
+	$(SITE_BIN)/python tools/build_site.py
+
+links: $(SITE)/ready  # asks every server that a page links to; `make test` looks at the links within the site
+	$(SITE_BIN)/python tools/build_site.py --links
+
+pdf: site $(VENV)/test
+	$(BIN)/python tools/build_pdf.py
+
+slides: $(SITE)/ready
+	$(SITE_BIN)/python tools/slides.py
 
 lint: $(VENV)/test
 	$(BIN)/ruff check --fix .
@@ -101,6 +122,9 @@ locks:
 	build/lock/$(notdir $(BIN))/pip $(LOCKED) -r requirements/lock.txt
 	build/lock/$(notdir $(BIN))/python tools/lock.py $(LOCK)
 
+address:
+	$(PYTHON) tools/address.py
+
 release: $(VENV)/course $(TEACH)/ready
 	$(GRADER) release
 
@@ -112,7 +136,7 @@ feedback: $(TEACH)/ready
 	$(GRADER) feedback
 
 clean:  # my_course/ is the reader's own: it stays
-	rm -rf build $(VENV) $(TEACH)
+	rm -rf build $(VENV) $(TEACH) $(SITE)
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
@@ -120,7 +144,7 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/course: pyproject.toml $(addprefix requirements/,course.txt torch-cpu.txt torch-cuda.txt) | $(VENV)/pyvenv.cfg
-	@echo "Installing the course into $(VENV): this downloads some 500 MB the first time."
+	@echo "Installing the course into $(VENV): this downloads some 400 MB the first time."
 	@version=$$(sed -n 's/^torch==\(.*\)+cpu.*/\1/p' requirements/torch-cpu.txt); \
 	has_torch='import sys, torch, torchvision; sys.exit(torch.__version__.split("+")[0] != sys.argv[1])'; \
 	if [ "$$(uname -s)" = Linux ] && ! $(BIN)/python -c "$$has_torch" "$$version" 2> /dev/null; then \
@@ -136,8 +160,13 @@ $(VENV)/course: pyproject.toml $(addprefix requirements/,course.txt torch-cpu.tx
 	@touch $@
 
 $(TEACH)/ready: requirements/teach.txt
-	$(PYTHON) -m venv $(TEACH)
+	$(PYTHON) -m venv --clear $(TEACH)
 	$(TEACH_BIN)/pip $(LOCKED) -r requirements/teach.txt
+	@touch $@
+
+$(SITE)/ready: requirements/site.txt
+	$(PYTHON) -m venv --clear $(SITE)
+	$(SITE_BIN)/pip $(LOCKED) -r requirements/site.txt
 	@touch $@
 
 $(VENV)/test: $(VENV)/course requirements/test.txt

@@ -28,6 +28,7 @@ import open_clip
 import torch
 from chromadb.utils.data_loaders import ImageLoader
 from chromadb.utils.embedding_functions import OpenCLIPEmbeddingFunction
+from machine import machine
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=128, help="how many of the bundled pictures")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    print(machine())
     logging.getLogger().setLevel(logging.ERROR)  # random weights are what we want here
     paths = images.load_gallery(images.DATA / "train").paths
     paths = paths[:: max(1, len(paths) // options.pictures)][: options.pictures]

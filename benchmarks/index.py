@@ -23,6 +23,7 @@ from pathlib import Path
 import chromadb
 import numpy as np
 import psutil
+from machine import machine
 from PIL import Image
 
 from helpers import clip, evaluate, images, lab, store
@@ -332,6 +333,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=5, help="how often each query is asked")
     options = parser.parse_args()
+    print(machine())
     encoder = clip.load("bundled")
     gallery, queries = (encoder.encode_images(images.load_gallery(images.DATA / split)) for split in ("train", "test"))
     print(f"{encoder.dim} dimensions, {len(queries)} queries, HNSW {store.HNSW}, chromadb {chromadb.__version__}")

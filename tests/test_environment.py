@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -67,6 +68,14 @@ def test_constraints_pin_every_package_within_its_bounds():
         assert tuple(map(int, low.split("."))) <= version < tuple(map(int, high.split("."))), name
 
 
+def test_the_version_and_its_date_are_the_same_wherever_they_stand():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    history = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[(.+?)\] - (\S+)$", history, re.MULTILINE).groups()
+    assert newest == (PROJECT["version"], str(citation["date-released"]))
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+
+
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
 def test_every_locked_package_has_hashes_and_the_version_of_the_constraints(path):
     assert pins(path)
@@ -110,7 +119,7 @@ def run_make(*arguments):
 
 
 def makefile(variable):
-    return re.search(rf"^{variable} = (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE).group(1)
+    return re.search(rf"^{variable} \??= (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE).group(1)
 
 
 @needs_make
@@ -206,10 +215,28 @@ def test_workflows_name_actions_by_commit_and_may_only_read(path):
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
-        assert "permissions" not in job
+        if "permissions" in job:  # what publishes the website runs nothing of ours
+            assert job["permissions"] == {"pages": "write", "id-token": "write"}
+            assert [step["uses"].split("@")[0] for step in job["steps"]] == ["actions/deploy-pages"]
         for step in job["steps"]:
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] is False
+
+
+@needs_make
+def test_the_dev_container_installs_by_make_and_opens_a_copy_of_lesson_0(tmp_path):
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    python = re.fullmatch(r"mcr.microsoft.com/devcontainers/python:3.(\d+)-bookworm", container["image"])
+    assert int(python[1]) in range(11, 15)
+    target, program = re.fullmatch(r"make (\S+) && \.venv/bin/python (\S+)", container["updateContentCommand"]).groups()
+    assert target == f"{makefile('VENV')}/course"
+    dry = run_make("-n", "VENV=build/no-venv", target.replace(makefile("VENV"), "build/no-venv"))
+    assert "pip install" in dry.stdout and dry.returncode == 0
+    subprocess.run([sys.executable, ROOT / program, "--to", tmp_path / "my_course"], check=True, capture_output=True)
+    for opened in container["customizations"]["codespaces"]["openFiles"]:
+        assert (tmp_path / opened).is_file()
+    interpreter = container["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert interpreter == "${workspaceFolder}/.venv/bin/python"
 
 
 def imported(folder):

@@ -154,6 +154,11 @@ def test_minutes_follow_from_words_lines_and_exercises(words, lines, exercises, 
     assert counted(tmp_path, markdown("word " * words), made, *map(nbformat.from_dict, stubs)).minutes == minutes
 
 
+def test_the_cell_for_colab_counts_for_nothing(tmp_path):
+    cells = [markdown("a title"), code("x = 1", "colab"), code("y = 2\nz = 3")]
+    assert counted(tmp_path, *cells) == counted(tmp_path, cells[0], cells[2])
+
+
 def test_a_notebook_without_code_can_be_measured(tmp_path):
     m = counted(tmp_path, markdown("only text"))
     assert (m.code_cells, m.median, m.longest, m.widest, m.words_per_line) == (0, 0, 0, 0, 2)

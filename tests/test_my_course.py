@@ -61,7 +61,9 @@ def test_a_copy_is_the_lesson_without_outputs_and_counts(copies):
         copy, source = (nbformat.read(folder / lesson, as_version=4) for folder in (copies, SOURCES))
         nbformat.validate(copy)
         assert copy.metadata == source.metadata
-        for mine, theirs in zip(copy.cells, source.cells, strict=True):
+        kept = [cell for cell in source.cells if "colab" not in cell.metadata.get("tags", [])]
+        assert len(kept) == len(source.cells) - 1
+        for mine, theirs in zip(copy.cells, kept, strict=True):
             assert (mine.id, mine.metadata, as_in_lesson(mine.source)) == (theirs.id, theirs.metadata, theirs.source)
             assert mine.get("outputs", []) == [] and mine.get("execution_count") is None
         assert [cell.source for cell in exercises(copy.cells)] == [cell.source for cell in exercises(source.cells)]
@@ -144,6 +146,15 @@ def test_links_lead_where_they_led(source, first, other):
     for number, expected in ((1, first), (2, other)):
         made = my_course.without_outputs(text, number, ["01_a.ipynb"])
         assert nbformat.reads(made, as_version=4).cells[0].source == expected
+
+
+def test_a_copy_needs_no_name_that_only_the_cell_for_colab_gives(copies, tmp_path):
+    my_course.make(SOURCES, copies)
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", copies]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    spoilt = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("os.getcwd()")])
+    nbformat.write(spoilt, copies / LESSONS[0])
+    assert subprocess.run(command, capture_output=True).returncode == 1
 
 
 @pytest.mark.parametrize("broken", [

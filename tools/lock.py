@@ -32,6 +32,7 @@ ABOUT = {
     "bench": "What make bench needs besides.",
     "bench-source": "What make bench builds from source.",
     "teach": "The teacher's environment.",
+    "site": "What builds the website and the slides.",
     "lock": "What writes these files.",
     "torch-cpu": "PyTorch's builds without CUDA, for Linux.",
     "torch-cuda": "What PyPI's build for Linux needs besides.",
@@ -95,7 +96,7 @@ def locks(constraints: Path) -> dict[str, Lock]:
     added = {
         extra: without(compile_lock("pyproject.toml", "--extra", extra, *hashed), course) for extra in ("test", "bench")
     }
-    alone = {extra: compile_lock("-", *hashed, wanted="\n".join(extras[extra])) for extra in ("teach", "lock")}
+    alone = {extra: compile_lock("-", *hashed, wanted="\n".join(extras[extra])) for extra in ("teach", "site", "lock")}
     cuda = {name: entry for name, entry in course.items() if name.startswith(CUDA)}
     source = {name: entry for name, entry in added["bench"].items() if name in SOURCE_ONLY}
     return {

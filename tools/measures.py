@@ -3,8 +3,8 @@
     python tools/measures.py notebooks/*.ipynb
 
 Words are those of the text, without blocks of code, formulas, links' addresses and HTML. Minutes: 200 words or 10 lines
-of code per minute, 6 for each exercise. Below the table stands what is out of bounds; tests/test_measures.py holds the
-lessons to it.
+of code per minute, 6 for each exercise. The hidden cell for Google Colab, tagged `colab`, is left out. Below the table
+stands what is out of bounds; tests/test_measures.py holds the lessons to it.
 """
 
 import re
@@ -39,6 +39,7 @@ class Measures(NamedTuple):
 def measure(path: Path) -> Measures:
     """Count the notebook at `path`. Blank lines do not count as lines; a cell without code does not count at all."""
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.source.strip()]
+    cells = [cell for cell in cells if "colab" not in cell.metadata.get("tags", [])]
     code = [[line for line in cell.source.splitlines() if line.strip()] for cell in cells if cell.cell_type == "code"]
     lengths = [len(lines) for lines in code] or [0]
     prose = [NO_PROSE.sub(" ", cell.source) for cell in cells if cell.cell_type == "markdown"]

@@ -27,6 +27,8 @@ def name_in_set(lesson: str, number: int) -> str:
 def without_outputs(text: str, number: int, lessons: Collection[str]) -> str:
     """Return the notebook whose JSON is `text` without outputs and counts, its links as the set `number` needs them.
 
+    The cell for Google Colab is left out: the copies are on the reader's own computer.
+
     Parameters
     ----------
     text : str
@@ -47,6 +49,7 @@ def without_outputs(text: str, number: int, lessons: Collection[str]) -> str:
 
     notebook = json.loads(text)
     try:
+        notebook["cells"] = [cell for cell in notebook["cells"] if "colab" not in cell["metadata"].get("tags", [])]
         for cell in notebook["cells"]:
             if cell["cell_type"] == "code":
                 cell.update(outputs=[], execution_count=None)

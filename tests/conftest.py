@@ -17,9 +17,16 @@ from helpers import clip
 # what the Makefile sets, for whoever calls pytest alone: the numbers are those of the bundled pictures and model
 os.environ.update(COURSE_PICTURES="bundled", CLIP_MODEL="bundled", TQDM_DISABLE="1")
 
+SITE_PYTHON = (
+    Path(__file__).resolve().parent.parent
+    / os.environ.get("SITE", ".venv-site")
+    / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+)
+"""The Python of the environment that builds the website and the slides: `make test` makes it."""
+
 LONGEST = (
     "03_chromadb", "04_index_you_can_trust", "test_teach", "test_browser", "test_sandbox", "test_own_pictures",
-    "test_serving", "test_store",
+    "test_serving", "test_store", "test_site",
 )  # fmt: skip
 """The files that take longest: they are begun first, so that the last one keeps nobody waiting at the end."""
 

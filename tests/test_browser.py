@@ -20,23 +20,22 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Error, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import chrome  # noqa: E402
+
 NOTEBOOK = ROOT / "notebooks" / "05_query_explorer.ipynb"
 SHOTS = ROOT / "build" / "browser"
 TOKEN = "course"
 LARGE_MESSAGES = re.search(r"LARGE_MESSAGES = (.*)", (ROOT / "Makefile").read_text())[1].replace('"', "")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 expect.set_options(timeout=60_000)  # a limit for what hangs, however busy the machine is
 
 
 @pytest.fixture(scope="module")
 def browser():
     """Start Chromium or Chrome; without one, skip, or fail where CI should have installed it."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    found = {"executable_path": program} if program else {"channel": "chrome"}
     with sync_playwright() as playwright:
         try:
-            started = playwright.chromium.launch(**found, args=QUIET)
+            started = playwright.chromium.launch(**chrome.settings())
         except Error as error:
             reason = f"no Chromium or Chrome was found (apt-get install chromium): {str(error).splitlines()[0]}"
             pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)

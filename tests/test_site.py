@@ -71,10 +71,8 @@ def dead(pages, site):
     for name, page in pages.items():
         for link in page.links:
             parts = urlsplit(link)
-            if parts.scheme in ("http", "https", "data", "mailto"):
-                continue
             if parts.scheme:
-                found.append(f"{name}: {link}")
+                found += [f"{name}: {link}"] * (parts.scheme not in ("http", "https", "data", "mailto"))
                 continue
             target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
             there = target.relative_to(site.resolve()).as_posix() if target.is_relative_to(site.resolve()) else None
@@ -126,7 +124,8 @@ def everything_on(site):
     """Return all text of the site: its pages as they are read, and its downloads, notebooks cell by cell."""
     for path in site.rglob("*"):
         if path.suffix == ".html":
-            yield "\n".join([page_at(path).text, *page_at(path).described])
+            page = page_at(path)
+            yield "\n".join([page.text, *page.described])
         elif path.suffix == ".ipynb":
             yield from (cell.source for cell in nbformat.read(path, as_version=4).cells)
         elif path.is_file():
@@ -153,7 +152,6 @@ def test_a_dead_link_is_found(tmp_path):
     (tmp_path / "a.html").write_text(
         '<p id="x"></p><a href="#x"></a><a href="#y"></a><a href="b.html"></a><a href="nowhere:"></a>'
     )
-
     pages = {"a.html": page_at(tmp_path / "a.html")}
     assert dead(pages, tmp_path) == ["a.html: #y (no such heading)", "a.html: b.html", "a.html: nowhere:"]
 

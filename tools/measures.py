@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+from address import TAG as COLAB
 
 WORDS_PER_MINUTE, LINES_PER_MINUTE, MINUTES_PER_EXERCISE = 200, 10, 6
 NO_PROSE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$\n]+\$|<[^>]*>|\]\([^)]*\)", re.DOTALL)
@@ -39,7 +40,7 @@ class Measures(NamedTuple):
 def measure(path: Path) -> Measures:
     """Count the notebook at `path`. Blank lines do not count as lines; a cell without code does not count at all."""
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.source.strip()]
-    cells = [cell for cell in cells if "colab" not in cell.metadata.get("tags", [])]
+    cells = [cell for cell in cells if COLAB not in cell.metadata.get("tags", [])]
     code = [[line for line in cell.source.splitlines() if line.strip()] for cell in cells if cell.cell_type == "code"]
     lengths = [len(lines) for lines in code] or [0]
     prose = [NO_PROSE.sub(" ", cell.source) for cell in cells if cell.cell_type == "markdown"]

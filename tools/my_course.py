@@ -15,6 +15,8 @@ import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from address import TAG as COLAB
+
 ROOT = Path(__file__).resolve().parent.parent
 _LINK = re.compile(r'(\]\(|\bhref=")(?:\./)?((?:assignments/)?\w+\.ipynb)\b')
 
@@ -49,7 +51,7 @@ def without_outputs(text: str, number: int, lessons: Collection[str]) -> str:
 
     notebook = json.loads(text)
     try:
-        notebook["cells"] = [cell for cell in notebook["cells"] if "colab" not in cell["metadata"].get("tags", [])]
+        notebook["cells"] = [cell for cell in notebook["cells"] if COLAB not in cell["metadata"].get("tags", [])]
         for cell in notebook["cells"]:
             if cell["cell_type"] == "code":
                 cell.update(outputs=[], execution_count=None)

@@ -29,6 +29,7 @@ if repository := os.environ["COURSE_REPOSITORY"]:
         "use_repository_button": True,
         "launch_buttons": {"colab_url": "https://colab.research.google.com"},
     }
+
 # one file of MathJax draws formulas as SVG, with MathML for screen readers: no fonts and no network
 _mathjax = distribution("sphinx-mathjax-offline").locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js")
 mathjax_path = "tex-svg.js"

@@ -7,13 +7,13 @@ _CLONE = Path(__file__).resolve().parents[2]
 _AT_HOME = Path(os.path.expanduser("~/.cache/image-retrieval"))  # noqa: PTH111 (Path's own raises without a home)
 
 
-def data_folder(clone: Path = _CLONE) -> Path:
+def data_folder() -> Path:
     """Return the folder of the course's pictures and model: ``COURSE_DATA``, else `data` in the clone.
 
     It need not exist: `must_exist` says so, when something in it is asked for.
     """
     named = os.environ.get("COURSE_DATA")
-    return Path(os.path.abspath(os.path.expanduser(named))) if named else clone / "data"  # noqa: PTH100, PTH111
+    return Path(os.path.abspath(os.path.expanduser(named))) if named else _CLONE / "data"  # noqa: PTH100, PTH111
 
 
 def must_exist(path: Path) -> Path:
@@ -33,9 +33,9 @@ def must_exist(path: Path) -> Path:
     )
 
 
-def choice_file(clone: Path = _CLONE) -> Path:
+def choice_file() -> Path:
     """Return the file that remembers a reader's choice of pictures: in the clone's data, or at home without a clone."""
-    return (clone / "data" if _is_clone(clone) else _AT_HOME) / "own_pictures.txt"
+    return (_CLONE / "data" if _is_clone(_CLONE) else _AT_HOME) / "own_pictures.txt"
 
 
 def memory_folder(file: str, clone: Path = _CLONE) -> Path:
